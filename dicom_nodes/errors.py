@@ -1,0 +1,69 @@
+"""The named errors, by what a caller does about them.
+
+SagittalError
+├── ConfigurationError      correct the file it names
+├── SeriesUnreadable        say which rule of which series broke; nobody tries again
+├── ModelUnusable           say which model is missing or broken; try again once it is mended
+├── Unreachable             try again later
+└── Refused                 tell someone: the peer answered, and the answer was no
+"""
+
+from enum import StrEnum
+
+
+class SagittalError(Exception):
+    """The root of every error that Sagittal raises on purpose."""
+
+
+class ConfigurationError(SagittalError):
+    """A file of the site is wrong; the message names the file, the line, the key and what is allowed."""
+
+
+class Rule(StrEnum):
+    """The rules that a series must keep to become a volume."""
+
+    MODALITY = "wrong modality"
+    SOP_CLASS = "unsupported SOP class"
+    PIXEL_DATA = "no pixel data"
+    TRUNCATED = "truncated pixel data"
+    UNDECODABLE = "undecodable pixel data"
+    FILE = "unreadable file"
+    GEOMETRY = "missing geometry"
+    ORIENTATION = "mixed orientations"
+    TOO_FEW = "too few slices"
+    DUPLICATE = "duplicate positions"
+    SPACING = "uneven slice spacing"
+    MATRIX = "mixed matrix"
+    COLOUR = "colour image"
+    MIXED_PATIENTS = "mixed patients"
+    MOSAIC = "mosaic or vendor grid"
+    DERIVED = "not an acquired volume"
+
+
+class SeriesUnreadable(SagittalError):
+    """A series, or one part of it, cannot become a volume: which rule broke, with what, and what to do."""
+
+    def __init__(self, rule: Rule, series_uid: str, detail: str, remedy: str) -> None:
+        super().__init__(f"series {series_uid}: {rule.value}: {detail}. {remedy}")
+        self.rule = rule
+        self.series_uid = series_uid
+        self.detail = detail
+        self.remedy = remedy
+
+
+class ModelUnusable(SagittalError):
+    """A sub-model's folder is absent, incomplete, changed or of another kind."""
+
+
+class Unreachable(SagittalError):
+    """A peer could not be reached, or the association broke; the same request may succeed later."""
+
+
+class Refused(SagittalError):
+    """A peer answered with a failure: its status and comment are the message."""
+
+    def __init__(self, peer: str, status: int | None, comment: str) -> None:
+        shown = "no status" if status is None else f"status 0x{status:04X}"
+        super().__init__(f"{peer} refused: {shown}{': ' + comment if comment else ''}")
+        self.status = status
+        self.comment = comment
