@@ -1,0 +1,123 @@
+"""The files of one job: which volume it works on, the label map found in it, the objects made from it.
+
+Everything is written under a temporary name, flushed and renamed, so that a step that died leaves either nothing or
+the whole. Nothing here is a pickle: JSON, and arrays by numpy without objects.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from dicom_nodes.types import Algorithm, Code, FrameRef, LabelMap, Plane, Segment, Volume
+
+
+class JobFolder:
+    """`jobs/<id>/` of one site."""
+
+    def __init__(self, jobs: Path, job_id: str) -> None:
+        self.path = jobs / job_id
+
+    def save_volume(self, volume: Volume) -> None:
+        """Fix which frames the job works on, whatever comes to the series later."""
+        values = {
+            **{name: getattr(volume, name) for name in _PLAIN},
+            "frames": [{**asdict(frame), "path": str(frame.path)} for frame in volume.frames],
+            "affine": volume.affine.tolist(),
+            "facts": dict(volume.facts),
+        }
+        self._write("volume.json", json.dumps(values).encode())
+
+    def load_volume(self) -> Volume:
+        """The volume that `save_volume` fixed."""
+        values = json.loads((self.path / "volume.json").read_text())
+        return Volume(
+            **{name: values[name] for name in _PLAIN if name not in ("shape", "plane")},
+            shape=tuple(values["shape"]),
+            plane=Plane(values["plane"]),
+            frames=tuple(FrameRef(**{**frame, "path": Path(frame["path"])}) for frame in values["frames"]),
+            affine=np.array(values["affine"]),
+            facts=MappingProxyType(values["facts"]),
+        )
+
+    def save_label_map(self, label_map: LabelMap) -> None:
+        """Keep what the sub-model found."""
+        meaning = {
+            "segments": [asdict(segment) for segment in label_map.segments],
+            "algorithm": asdict(label_map.algorithm),
+        }
+        with _Replacing(self.path / "labelmap.npz") as file:
+            text = np.frombuffer(json.dumps(meaning).encode(), np.uint8)
+            np.savez_compressed(file, array=label_map.array, affine=label_map.affine, meaning=text)
+
+    def load_label_map(self) -> LabelMap:
+        """What `save_label_map` kept."""
+        with np.load(self.path / "labelmap.npz", allow_pickle=False) as stored:
+            meaning = json.loads(stored["meaning"].tobytes())
+            segments = tuple(_segment(values) for values in meaning["segments"])
+            return LabelMap(stored["array"], stored["affine"], segments, Algorithm(**meaning["algorithm"]))
+
+    def save_object(self, kind: str, dataset: Dataset) -> Path:
+        """Keep one produced object as a DICOM file; gives its path."""
+        path = self.path / f"{kind}.dcm"
+        with _Replacing(path) as file:
+            dataset.save_as(file, enforce_file_format=True)
+        return path
+
+    def _write(self, name: str, content: bytes) -> None:
+        with _Replacing(self.path / name) as file:
+            file.write(content)
+
+
+_PLAIN = (
+    "series_uid", "study_uid", "frame_of_reference_uid", "index", "name", "shape", "plane", "oblique_degrees",
+)  # fmt: skip
+
+
+def _segment(values: dict[str, Any]) -> Segment:
+    side = values["laterality"]
+    return Segment(
+        values["value"],
+        values["name"],
+        Code(**values["category"]),
+        Code(**values["type"]),
+        None if side is None else Code(**side),
+        (values["rgb"][0], values["rgb"][1], values["rgb"][2]),
+    )
+
+
+class _Replacing:
+    """A file that appears whole under its name when the block ends well, and not at all when it does not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> Any:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._part.open("wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        if kind is None:
+            self._part.replace(self._path)
+            _sync_folder(self._path.parent)
+        else:
+            self._part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

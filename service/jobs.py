@@ -1,0 +1,186 @@
+"""The states of a series, a job and a delivery, and which may follow which; nothing else may move them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+
+from dicom_nodes.errors import SagittalError
+
+
+class IllegalTransitionError(SagittalError):
+    """A move that the tables below do not know: a fault of the program, never of the input."""
+
+
+class SeriesState(StrEnum):
+    """Where a received series stands."""
+
+    RECEIVING = "receiving"
+    COMPLETE = "complete"
+    ROUTED = "routed"
+    UNROUTED = "unrouted"
+    FAILED = "failed"
+
+
+class JobState(StrEnum):
+    """Where one run of one sub-model on one volume stands."""
+
+    QUEUED = "queued"
+    INFERRING = "inferring"
+    INFERRED = "inferred"
+    ENCODED = "encoded"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class DeliveryState(StrEnum):
+    """Where one object stands on its way to one destination."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+S, J, D = SeriesState, JobState, DeliveryState
+
+LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
+    "series": {
+        S.RECEIVING: frozenset({S.COMPLETE, S.FAILED}),
+        S.COMPLETE: frozenset({S.ROUTED, S.UNROUTED, S.FAILED, S.RECEIVING}),
+        # A late instance reopens a series; an operator's retry sends it through routing again.
+        S.ROUTED: frozenset({S.RECEIVING, S.COMPLETE}),
+        S.UNROUTED: frozenset({S.RECEIVING, S.COMPLETE}),
+        S.FAILED: frozenset({S.RECEIVING, S.COMPLETE}),
+    },
+    "job": {
+        J.QUEUED: frozenset({J.INFERRING, J.FAILED, J.SUPERSEDED}),
+        J.INFERRING: frozenset({J.INFERRED, J.QUEUED, J.FAILED, J.SUPERSEDED}),
+        J.INFERRED: frozenset({J.ENCODED, J.FAILED, J.SUPERSEDED}),
+        J.ENCODED: frozenset({J.DELIVERING, J.FAILED, J.SUPERSEDED}),
+        J.DELIVERING: frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED}),
+        J.DELIVERED: frozenset({J.SUPERSEDED}),
+        J.FAILED: frozenset({J.QUEUED, J.DELIVERING, J.SUPERSEDED}),
+        J.SUPERSEDED: frozenset(),
+    },
+    "delivery": {
+        D.WAITING: frozenset({D.WAITING, D.DELIVERED, D.FAILED}),
+        D.DELIVERED: frozenset(),
+        D.FAILED: frozenset({D.WAITING}),
+    },
+}
+
+TERMINAL = frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED})
+"""A job in one of these moves only when a person or a newer revision of its series says so."""
+
+
+def require_legal(subject: str, subject_id: str, old: StrEnum, new: StrEnum) -> None:
+    """Raise IllegalTransitionError unless a subject ("series", "job", "delivery") may go from `old` to `new`."""
+    if new not in LEGAL[subject][old]:
+        raise IllegalTransitionError(f"{subject} {subject_id}: {old.value} may not become {new.value}")
+
+
+def job_id(series_uid: str, revision: int, volume_index: int, submodel: str, protocol: str) -> str:
+    """The name of a job: the same work always has the same one, so that asking twice makes one job."""
+    key = f"{series_uid}\n{revision}\n{volume_index}\n{submodel}\n{protocol}"
+    return sha256(key.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """What the ledger knows of one series."""
+
+    series_uid: str
+    study_uid: str
+    calling_aet: str
+    state: SeriesState
+    revision: int
+    """Counts the different contents that were complete; 0 until the first."""
+    instance_count: int
+    fingerprint: str
+    """Digest of the content that `revision` counts; empty until the first."""
+    reason: str
+    """Why it stands where it stands, for a person."""
+    explanation: str
+    """The route's witnesses and reasons, line by line."""
+    first_heard_at: float
+    last_heard_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one sub-model on one volume of one revision of a series."""
+
+    id: str
+    series_uid: str
+    study_uid: str
+    revision: int
+    volume_index: int
+    volume_name: str
+    submodel: str
+    protocol: str
+    laterality: str
+    """"R", "L", or empty where the side is not stated."""
+    state: JobState
+    stage: str
+    """What the worker is doing now, as "network"; empty when nobody works on it."""
+    percent: int
+    attempts: int
+    owner: str
+    """Who holds the lease; empty when nobody does."""
+    lease_until: float
+    hinted_at: float
+    """When the queue was last told of it."""
+    reason: str
+    model_version: str
+    created_at: float
+    updated_at: float
+
+    def log_context(self) -> dict[str, str | int]:
+        """The fields that go into every log line about this job."""
+        return {"job": self.id, "series_uid": self.series_uid, "submodel": self.submodel, "attempt": self.attempts}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """One produced object on disk."""
+
+    sop_instance_uid: str
+    job_id: str
+    kind: str
+    sop_class_uid: str
+    series_uid: str
+    path: str
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One object on its way to one destination."""
+
+    id: int
+    job_id: str
+    sop_instance_uid: str
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: float
+    first_attempt_at: float
+    status: int | None
+    """The last C-STORE status; None while there was no answer."""
+    comment: str
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of one subject: what changed, when, why and by whom."""
+
+    subject: str
+    subject_id: str
+    from_state: str
+    to_state: str
+    at: float
+    cause: str
+    actor: str

@@ -1,0 +1,111 @@
+"""The ledger's tables; `migrations/` brings a database to this shape."""
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+UID = String(64)
+
+series = Table(
+    "series",
+    metadata,
+    Column("series_uid", UID, primary_key=True),
+    Column("study_uid", UID, nullable=False),
+    Column("calling_aet", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("instance_count", Integer, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("explanation", Text, nullable=False),
+    Column("first_heard_at", Float, nullable=False),
+    Column("last_heard_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("ix_series_state", "state"),
+    Index("ix_series_last_heard_at", "last_heard_at"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("series_uid", UID, ForeignKey("series.series_uid"), nullable=False),
+    Column("study_uid", UID, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("volume_index", Integer, nullable=False),
+    Column("volume_name", Text, nullable=False),
+    Column("submodel", String(64), nullable=False),
+    Column("protocol", String(32), nullable=False),
+    Column("laterality", String(1), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(32), nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("lease_until", Float, nullable=False),
+    Column("hinted_at", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("model_version", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("ix_jobs_state", "state"),
+    Index("ix_jobs_series_uid", "series_uid"),
+    Index("ix_jobs_created_at", "created_at"),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("sop_instance_uid", UID, primary_key=True),
+    Column("job_id", String(12), ForeignKey("jobs.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sop_class_uid", UID, nullable=False),
+    Column("series_uid", UID, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Index("ix_objects_job_id", "job_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", String(12), ForeignKey("jobs.id"), nullable=False),
+    Column("sop_instance_uid", UID, ForeignKey("objects.sop_instance_uid"), nullable=False),
+    Column("destination", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Float, nullable=False),
+    Column("first_attempt_at", Float, nullable=False),
+    Column("status", Integer, nullable=True),
+    Column("comment", Text, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("sop_instance_uid", "destination"),
+    Index("ix_deliveries_job_id", "job_id"),
+    Index("ix_deliveries_state_next", "state", "next_attempt_at"),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("subject", String(16), nullable=False),
+    Column("subject_id", UID, nullable=False),
+    Column("from_state", String(16), nullable=False),
+    Column("to_state", String(16), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Index("ix_transitions_subject", "subject", "subject_id"),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("calling_aet", String(16), nullable=False),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)

@@ -1,0 +1,153 @@
+"""The ledger: states move only as the tables say, a lease has one holder, and a result goes to each place once."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.jobs import DeliveryState, IllegalTransitionError, Job, JobState, ResultObject, SeriesState, job_id
+from service.ledger import Ledger, open_ledger
+
+SERIES, STUDY = "1.2.3", "1.2"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    yield ledger
+    ledger.close()
+
+
+def new_job(revision: int = 1, volume: int = 1) -> Job:
+    name = job_id(SERIES, revision, volume, "mrannotator-spine", "lumbar")
+    return Job(
+        name, SERIES, STUDY, revision, volume, "", "mrannotator-spine", "lumbar", "", JobState.QUEUED,
+        "", 0, 0, "", 0.0, 0.0, "", "", 1000.0, 1000.0,
+    )  # fmt: skip
+
+
+def routed(ledger: Ledger) -> Job:
+    ledger.heard(SERIES, STUDY, "MODALITY", 20)
+    ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet for 5 s", revision=1)
+    job = new_job()
+    ledger.route_series(SERIES, "1 job", "because", [job])
+    return job
+
+
+def encoded(ledger: Ledger, *destinations: str) -> Job:
+    job = routed(ledger)
+    assert ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    assert ledger.move_job(job.id, JobState.INFERRED, "done", owner="w1")
+    assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30)
+    made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/x.dcm", 1000.0)
+    assert ledger.encoded(job.id, "w2", [made], destinations)
+    return job
+
+
+def test_a_series_that_is_heard_again_after_it_was_routed_is_receiving_again(ledger: Ledger) -> None:
+    routed(ledger)
+    ledger.heard(SERIES, STUDY, "MODALITY", 21)
+    series = ledger.series(SERIES)
+    assert series is not None
+    assert (series.state, series.instance_count) == (SeriesState.RECEIVING, 21)
+    assert [t.to_state for t in ledger.history("series", SERIES)] == ["receiving", "complete", "routed", "receiving"]
+
+
+def test_a_move_that_the_table_does_not_know_is_refused_and_changes_nothing(ledger: Ledger) -> None:
+    ledger.heard(SERIES, STUDY, "MODALITY", 20)
+    with pytest.raises(IllegalTransitionError, match="receiving may not become routed"):
+        ledger.move_series(SERIES, SeriesState.ROUTED, "no")
+    series = ledger.series(SERIES)
+    assert series is not None and series.state is SeriesState.RECEIVING
+    assert len(ledger.history("series", SERIES)) == 1
+
+
+def test_routing_twice_makes_one_job(ledger: Ledger) -> None:
+    routed(ledger)
+    ledger.move_series(SERIES, SeriesState.COMPLETE, "asked again")
+    ledger.route_series(SERIES, "1 job", "because", [new_job()])
+    assert len(ledger.list_jobs()) == 1
+
+
+def test_of_many_workers_that_claim_a_job_at_once_one_gets_it(ledger: Ledger) -> None:
+    job = routed(ledger)
+    won: list[str] = []
+
+    def claim(owner: str) -> None:
+        if ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, owner, 30):
+            won.append(owner)
+
+    threads = [threading.Thread(target=claim, args=(f"w{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+
+
+def test_a_lease_that_ran_out_shows_up_and_its_late_owner_can_change_nothing(ledger: Ledger, clock: Clock) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    assert ledger.expired_jobs() == []
+    clock.time += 31
+    assert [j.id for j in ledger.expired_jobs()] == [job.id]
+    ledger.move_job(job.id, JobState.QUEUED, "its worker is gone")
+    assert ledger.renew(job.id, "w1", "network", 50, 30) is False
+    assert ledger.move_job(job.id, JobState.INFERRED, "late", owner="w1") is None
+    again = ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w2", 30)
+    assert again is not None and again.attempts == 2
+
+
+def test_a_job_is_delivered_when_the_last_of_its_destinations_has_it(ledger: Ledger) -> None:
+    job = encoded(ledger, "pacs", "research")
+    first, second = ledger.deliveries_due()
+    for delivery, state in ((first, JobState.DELIVERING), (second, JobState.DELIVERED)):
+        claimed = ledger.claim_delivery(delivery.id, 60)
+        assert claimed is not None
+        ledger.settle_delivery(claimed, DeliveryState.DELIVERED, "stored", 0)
+        now = ledger.job(job.id)
+        assert now is not None and now.state is state
+
+
+def test_a_delivery_is_not_given_to_two_workers(ledger: Ledger, clock: Clock) -> None:
+    encoded(ledger, "pacs")
+    (due,) = ledger.deliveries_due()
+    assert ledger.claim_delivery(due.id, 60)
+    assert ledger.claim_delivery(due.id, 60) is None
+    assert ledger.deliveries_due() == []
+    clock.time += 61
+    assert [d.id for d in ledger.deliveries_due()] == [due.id], "the worker that held it is gone"
+
+
+def test_a_destination_that_refuses_fails_the_job_with_its_words_and_a_retry_sends_again(ledger: Ledger) -> None:
+    job = encoded(ledger, "pacs")
+    claimed = ledger.claim_delivery(ledger.deliveries_due()[0].id, 60)
+    assert claimed is not None
+    ledger.settle_delivery(claimed, DeliveryState.FAILED, "status 0xA900: no such class", 0xA900)
+    failed = ledger.job(job.id)
+    assert failed is not None
+    assert (failed.state, failed.reason) == (JobState.FAILED, "pacs: status 0xA900: no such class")
+    assert ledger.retry_deliveries(job.id, "asked by an operator") == 1
+    assert [d.destination for d in ledger.deliveries_due()] == ["pacs"]
+
+
+def test_a_newer_revision_supersedes_the_older_jobs_and_they_are_not_sent(ledger: Ledger) -> None:
+    job = encoded(ledger, "pacs")
+    ledger.supersede_jobs(SERIES, 2)
+    old = ledger.job(job.id)
+    assert old is not None and old.state is JobState.SUPERSEDED
+    assert ledger.deliveries_due() == []
