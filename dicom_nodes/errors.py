@@ -4,6 +4,8 @@ SagittalError
 ├── ConfigurationError      correct the file it names
 ├── SeriesUnreadable        say which rule of which series broke; nobody tries again
 ├── ModelUnusable           say which model is missing or broken; try again once it is mended
+├── EmptyResult             record that the model found nothing; there is no object to send
+├── ResultUnsound           send nothing and tell someone: the result does not fit its source
 ├── Unreachable             try again later
 └── Refused                 tell someone: the peer answered, and the answer was no
 """
@@ -33,6 +35,7 @@ class Rule(StrEnum):
     TOO_FEW = "too few slices"
     DUPLICATE = "duplicate positions"
     SPACING = "uneven slice spacing"
+    SHEARED = "slices not stacked along their normal"
     MATRIX = "mixed matrix"
     COLOUR = "colour image"
     MIXED_PATIENTS = "mixed patients"
@@ -53,6 +56,14 @@ class SeriesUnreadable(SagittalError):
 
 class ModelUnusable(SagittalError):
     """A sub-model's folder is absent, incomplete, changed or of another kind."""
+
+
+class EmptyResult(SagittalError):
+    """A label map without a single labelled voxel: no Segmentation may be written of it (PS3.3 C.8.20.2)."""
+
+
+class ResultUnsound(SagittalError):
+    """A result contradicts its source or itself, in geometry, labels or patient, and must not leave the house."""
 
 
 class Unreachable(SagittalError):

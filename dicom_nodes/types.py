@@ -6,6 +6,7 @@ row, column); an affine is (4, 4) and maps (x, y, z, 1) = (column, row, slice in
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -172,6 +173,25 @@ class LabelMap:
     affine: Affine
     segments: tuple[Segment, ...]
     algorithm: Algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class ResultIdentity:
+    """Which result this is and who makes it: what an output object needs beside the label map and its volume."""
+
+    submodel: str
+    protocol: str
+    """The study protocol the volume was routed as, as "knee"."""
+    revision: int
+    """Of the source series: more instances came, a new result."""
+    laterality: Laterality | None
+    """Side of the paired part the volume shows; segments without a side of their own take it. None elsewhere."""
+    made_at: datetime
+    """When the label map was made, in the site's time; the same at every attempt, so that the bytes are the same."""
+    software_version: str
+    device_serial: str
+    manufacturer: str = "Sagittal"
+    model_name: str = "Sagittal"
 
 
 @dataclass(frozen=True, slots=True)

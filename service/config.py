@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from dicom_nodes.types import Node
-from service.toml_file import read_toml
+from service.tomlfile import read_toml
 
 AET = Annotated[
-    str, StringConstraints(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\s](.*[^\\\x00-\x1f\s])?$")
+    str,
+    StringConstraints(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\s]([^\\\x00-\x1f]*[^\\\x00-\x1f\s])?$"),
 ]
+"""An AE title (PS3.5 6.2): 1 to 16 characters, no backslash, no control characters, no spaces around it."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -129,6 +131,14 @@ class Site(_Table):
     workers: Workers = Workers()
     home: Path = Field(default=Path(), exclude=True)
     """The folder of site.toml; set by `read_site`."""
+
+    @field_validator("destination")
+    @classmethod
+    def _names_differ(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [destination.name for destination in destinations]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two destinations are called {', '.join(twice)}; each needs a name of its own")
+        return destinations
 
     @property
     def folder(self) -> Path:

@@ -97,6 +97,8 @@ class SeriesRecord:
     revision: int
     """Counts the different contents that were complete; 0 until the first."""
     instance_count: int
+    association: str
+    """How the last association that brought instances stands: "open", or the value of its Ending."""
     fingerprint: str
     """Digest of the content that `revision` counts; empty until the first."""
     reason: str

@@ -32,6 +32,9 @@ from service.jobs import (
 )
 
 R = TypeVar("R")
+OPEN = "open"
+"""An association that has not ended."""
+
 _ENUMS: dict[type, type[StrEnum]] = {SeriesRecord: SeriesState, Job: JobState, Delivery: DeliveryState}
 
 
@@ -82,30 +85,37 @@ class Ledger:
 
     # ── series ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def heard(self, series_uid: str, study_uid: str, calling_aet: str, instance_count: int) -> None:
-        """Record that a series now has so many instances; a settled series is reopened by a late one."""
+    def heard(
+        self, series_uid: str, study_uid: str, calling_aet: str, instance_count: int, association: str = OPEN
+    ) -> None:
+        """Record that a series now has so many instances; a settled series is reopened by a late one.
+
+        `association` is how the one that brought the last of them stands.
+        """
         at, t = self.now(), schema.series
         with self._write() as c:
             old = _one(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid).with_for_update())
             if old is None:
                 record = SeriesRecord(
-                    series_uid,
-                    study_uid,
-                    calling_aet,
-                    SeriesState.RECEIVING,
-                    0,
-                    instance_count,
-                    "",
-                    "",
-                    "",
-                    at,
-                    at,
-                    at,
+                    series_uid=series_uid,
+                    study_uid=study_uid,
+                    calling_aet=calling_aet,
+                    state=SeriesState.RECEIVING,
+                    revision=0,
+                    instance_count=instance_count,
+                    association=association,
+                    fingerprint="",
+                    reason="",
+                    explanation="",
+                    first_heard_at=at,
+                    last_heard_at=at,
+                    updated_at=at,
                 )
                 c.execute(insert_into(t).values(**asdict(record)))
                 self._log(c, "series", series_uid, "", SeriesState.RECEIVING, f"first instance from {calling_aet}")
                 return
-            values = {"instance_count": instance_count, "last_heard_at": at, "updated_at": at}
+            values = {"instance_count": instance_count, "association": association}
+            values |= {"last_heard_at": at, "updated_at": at}
             if old.state is not SeriesState.RECEIVING:
                 cause = f"late instance from {calling_aet}"
                 self._set(c, "series", t, series_uid, old.state, SeriesState.RECEIVING, cause, {"reason": cause})
@@ -150,7 +160,7 @@ class Ledger:
     def route_series(
         self, series_uid: str, cause: str, explanation: str, jobs: Sequence[Job], **values: object
     ) -> None:
-        """Move a complete series to routed with its jobs; jobs of earlier revisions are superseded."""
+        """Move a complete series to routed and add the jobs that the ledger does not know yet."""
         t = schema.jobs
         with self._write() as c:
             old = _only(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
@@ -230,6 +240,13 @@ class Ledger:
             ended = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0}
             self._set(c, "job", t, job_id, job.state, to, cause, {**ended, **values})
             return _only(c, Job, select(t).where(t.c.id == job_id))
+
+    def release_job(self, job_id: str, owner: str) -> None:
+        """End a lease without moving the job, so that the step can be claimed again."""
+        t = schema.jobs
+        free = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0, "updated_at": self.now()}
+        with self._write() as c:
+            c.execute(t.update().where(t.c.id == job_id, t.c.owner == owner).values(**free))
 
     def expired_jobs(self) -> list[Job]:
         """Jobs whose worker stopped renewing its lease."""

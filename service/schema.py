@@ -15,6 +15,7 @@ series = Table(
     Column("state", String(16), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("instance_count", Integer, nullable=False),
+    Column("association", String(16), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("reason", Text, nullable=False),
     Column("explanation", Text, nullable=False),

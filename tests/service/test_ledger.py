@@ -64,7 +64,12 @@ def test_a_series_that_is_heard_again_after_it_was_routed_is_receiving_again(led
     series = ledger.series(SERIES)
     assert series is not None
     assert (series.state, series.instance_count) == (SeriesState.RECEIVING, 21)
-    assert [t.to_state for t in ledger.history("series", SERIES)] == ["receiving", "complete", "routed", "receiving"]
+    assert [t.to_state for t in ledger.history("series", SERIES)] == [
+        "receiving",
+        "complete",
+        "routed",
+        "receiving",
+    ]
 
 
 def test_a_move_that_the_table_does_not_know_is_refused_and_changes_nothing(ledger: Ledger) -> None:

@@ -1,0 +1,210 @@
+"""Files in; plain frozen headers out: what each frame says of where it lies and what it is, and no pixel value.
+
+`read_headers` reads any DICOM encoding up to the pixel data, looks at the size of these, and turns what later rooms
+need into plain values, so that no library object, and no patient attribute, travels on.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicom_nodes.attributes import FACTS, FrameView, items, numbers, text
+from dicom_nodes.errors import Rule
+from dicom_nodes.pixel_size import pixel_fault
+from dicom_nodes.quiet import quiet_pydicom
+from dicom_nodes.traits import TRAITS, Trait
+from dicom_nodes.types import FrameRef
+
+UNREADABLE = (
+    InvalidDicomError, BytesLengthException, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
+    AttributeError, NotImplementedError, OverflowError, MemoryError, RecursionError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom lets through when a file is not what it says."""
+
+
+class IdentityMissingError(ValueError):
+    """A file whose dataset does not say which instance of which series it is."""
+
+
+_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}  # Float, Double Float and plain Pixel Data
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame, or one single-frame instance: where it lies and what tells it from the others of its series."""
+
+    ref: FrameRef
+    instance_number: int
+    """InstanceNumber, and within one object the frame number: the order in which the series was written."""
+    matrix: tuple[int, int]
+    """Rows, Columns."""
+    position: tuple[float, ...] | None
+    """ImagePositionPatient, LPS mm; None where it is absent or no triple of numbers."""
+    orientation: tuple[float, ...] | None
+    """ImageOrientationPatient, six cosines; None where it is absent or no such six."""
+    pixel_spacing: tuple[float, ...] | None
+    """PixelSpacing: between rows, then between columns, mm; None where it is absent or not positive."""
+    traits: Mapping[str, Trait]
+    """By the name in `traits.TRAITS`: echo, b-value, time and so on; absent where the frame is silent."""
+    facts: Mapping[str, str]
+    """By DICOM keyword (`attributes.FACTS`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One object of a series without its pixel values."""
+
+    path: Path
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    photometric_interpretation: str
+    samples_per_pixel: int
+    patient_digest: str
+    """Equal for equal PatientID and PatientName, and nothing else can be read from it."""
+    vendor_grid: bool
+    """The image is a grid of tiles (Siemens mosaic, UIH grid), each of them a slice."""
+    pixel_fault: tuple[Rule, str] | None
+    """What is wrong with the pixel data, as far as the file shows it without decoding; None where nothing is."""
+    frame_count: int
+    """NumberOfFrames, or 1; more than `frames` where the functional groups do not tell of all."""
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that is no DICOM object with an identity."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a pile of files holds."""
+
+    read: tuple[Header, ...]
+    unreadable: tuple[UnreadableFile, ...] = ()
+
+
+def read_headers(paths: Iterable[Path]) -> Headers:
+    """Read the files' headers; what is no DICOM object is named in `unreadable`, never raised."""
+    read: list[Header] = []
+    unreadable: list[UnreadableFile] = []
+    for path in paths:
+        try:
+            read.append(read_header(path))
+        except IdentityMissingError as error:
+            unreadable.append(UnreadableFile(path, str(error)))
+        except UNREADABLE as error:
+            unreadable.append(UnreadableFile(path, f"{type(error).__name__} while reading the header"))
+    return Headers(tuple(read), tuple(unreadable))
+
+
+def by_series(headers: Headers) -> Mapping[str, Headers]:
+    """Sort headers by SeriesInstanceUID, in the order in which the series appear; unreadable files are not kept."""
+    piles: dict[str, list[Header]] = {}
+    for header in headers.read:
+        piles.setdefault(header.series_uid, []).append(header)
+    return MappingProxyType({uid: Headers(tuple(pile)) for uid, pile in piles.items()})
+
+
+def read_header(path: Path) -> Header:
+    """Read one file up to its pixel data. Raises one of UNREADABLE where it is no DICOM object with an identity."""
+    with quiet_pydicom():
+        dataset, fault = _read_until_pixels(path)
+        return _plain(path, dataset, fault)
+
+
+def _read_until_pixels(path: Path) -> tuple[FileDataset, tuple[Rule, str] | None]:
+    """Read the dataset before the pixel data, and judge the size of these."""
+    stopped_at: list[int] = []
+
+    def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+        if tag in _PIXEL_TAGS:
+            stopped_at.append(length)
+        return tag in _PIXEL_TAGS
+
+    with path.open("rb") as file:
+        dataset = read_partial(file, stop_when=at_pixels, force=True)
+        deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        if not stopped_at:
+            return dataset, (Rule.PIXEL_DATA, "there is no pixel data element")
+        length = stopped_at[0]
+        if deflated:  # the rest of the stream has been inflated, and so is whole
+            return dataset, pixel_fault(dataset, None, length)
+        implicit, _ = dataset.original_encoding
+        file.seek(8 if implicit else 12, 1)
+        return dataset, pixel_fault(dataset, file, length)
+
+
+def _plain(path: Path, dataset: Dataset, fault: tuple[Rule, str] | None) -> Header:
+    whole = FrameView(dataset)
+    uids = {name: text(whole.value(name)) for name in ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID")}
+    missing = [name for name, uid in uids.items() if not uid]
+    if missing:
+        raise IdentityMissingError(f"it has no {', '.join(missing)}")
+    image_type = tuple(text(whole.value("ImageType")).upper().split("\\"))
+    return Header(
+        path=path,
+        sop_instance_uid=uids["SOPInstanceUID"],
+        sop_class_uid=uids["SOPClassUID"],
+        series_uid=uids["SeriesInstanceUID"],
+        study_uid=text(whole.value("StudyInstanceUID")),
+        frame_of_reference_uid=text(whole.value("FrameOfReferenceUID")),
+        modality=text(whole.value("Modality")),
+        image_type=image_type,
+        photometric_interpretation=text(whole.value("PhotometricInterpretation")),
+        samples_per_pixel=_integer(whole, "SamplesPerPixel", 1),
+        patient_digest=_patient_digest(whole),
+        vendor_grid=bool({"MOSAIC", "VFRAME"} & set(image_type)),
+        pixel_fault=fault,
+        frame_count=_integer(whole, "NumberOfFrames", 1),
+        frames=tuple(_frames(path, dataset, uids)),
+    )
+
+
+def _frames(path: Path, dataset: Dataset, uids: Mapping[str, str]) -> Iterable[Frame]:
+    """Spread an object into its frames: as many as it has functional groups, or one where it has none."""
+    groups = items(dataset, "PerFrameFunctionalGroupsSequence")
+    multi_frame = len(groups) > 0 or _integer(FrameView(dataset), "NumberOfFrames", 1) > 1
+    for index in range(max(1, len(groups))):
+        view = FrameView(dataset, index)
+        number = index + 1 if multi_frame else None
+        yield Frame(
+            ref=FrameRef(path, uids["SOPInstanceUID"], uids["SOPClassUID"], number),
+            instance_number=_integer(view, "InstanceNumber", 0) * 100_000 + index,
+            matrix=(_integer(view, "Rows", 0), _integer(view, "Columns", 0)),
+            position=numbers(view.value("ImagePositionPatient"), 3),
+            orientation=numbers(view.value("ImageOrientationPatient"), 6),
+            pixel_spacing=numbers(view.value("PixelSpacing"), 2),
+            traits=MappingProxyType(
+                {name: found for name, read in TRAITS.items() if (found := read(view)) is not None}
+            ),
+            facts=MappingProxyType({keyword: said for keyword in FACTS if (said := text(view.value(keyword)))}),
+        )
+
+
+def _integer(view: FrameView, keyword: str, absent: int) -> int:
+    found = numbers(view.value(keyword), 1)
+    return absent if found is None else int(found[0])
+
+
+def _patient_digest(view: FrameView) -> str:
+    """Digest of who the patient is; case, spaces and empty name components do not count."""
+    name = text(view.value("PatientName")).casefold().strip("^= ")
+    identity = "\0".join((text(view.value("PatientID")).strip(), " ".join(name.replace("^", " ").split())))
+    return hashlib.sha256(identity.encode()).hexdigest()

@@ -1,0 +1,75 @@
+"""The listening socket of the Storage SCP: settings and event handlers in, a pynetdicom server out."""
+
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from pynetdicom import AE, _config, build_context, evt
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import Verification, register_uid, uid_to_service_class
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_nodes.negotiation import ScpSettings
+from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+
+class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom is untyped
+    """Listens; each accepted socket sends at once, waits with an end and is closed after its association."""
+
+    request_queue_size = 64
+    daemon_threads = True
+    at_pause: Callable[[], None] = staticmethod(lambda: None)
+    silent_seconds: float | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._connections: dict[Any, socket.socket] = {}
+        super().__init__(*args, **kwargs)
+        self.bind(evt.EVT_CONN_OPEN, self._on_connection)
+
+    def _on_connection(self, event: Any) -> None:
+        connection: socket.socket = event.assoc.dul.socket.socket
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.silent_seconds)  # else a peer may fall silent within a PDU for ever
+        self._connections[event.assoc] = connection
+
+    def service_actions(self) -> None:
+        """Run after each connection and at each pause of listening."""
+        super().service_actions()
+        self.close_the_ended()
+        self.at_pause()
+
+    def close_the_ended(self) -> None:
+        """Close the sockets of ended associations: pynetdicom leaves open what the peer has closed before."""
+        for association in [one for one in list(self._connections) if one.ident and not one.is_alive()]:
+            self._connections.pop(association).close()
+
+
+def prepare_pynetdicom(settings: ScpSettings) -> None:
+    """What pynetdicom keeps for a whole process: no log text per PDU; odd UIDs are answered, not aborted on."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.VALIDATORS["UI"] = lambda value: (bool(value), "must not be empty")
+    for uid in settings.extra_sop_classes:
+        if uid_to_service_class(uid) is not StorageServiceClass:
+            register_uid(uid, "Storage_" + uid.replace(".", "_"), StorageServiceClass)
+
+
+def listener(settings: ScpSettings, handlers: list[tuple[Any, Callable[[Any], Any]]]) -> Listener:
+    """A bound server, not yet serving; OSError if the address cannot be had."""
+    ae = AE(settings.aet)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.maximum_associations = settings.max_associations
+    ae.maximum_pdu_size = settings.max_pdu
+    ae.require_calling_aet = sorted(settings.accepted_calling_aets)
+    ae.require_called_aet = settings.require_called_aet
+    ae.acse_timeout = settings.acse_timeout_seconds
+    ae.network_timeout = ae.dimse_timeout = settings.idle_timeout_seconds
+    server = ae.make_server(
+        (settings.host, settings.port),
+        contexts=[build_context(Verification)],  # the handlers set what each association may have
+        evt_handlers=handlers,
+        server_class=Listener,
+    )
+    server.silent_seconds = settings.idle_timeout_seconds
+    ae._servers.append(server)  # pynetdicom's shutdown takes it off this list
+    return cast(Listener, server)

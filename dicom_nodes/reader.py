@@ -1,0 +1,92 @@
+"""A volume in; its voxels out: float32 (z, y, x), rescaled as the header says, on the volume's affine.
+
+Any transfer syntax, 8 to 32 bits, signed or not, one frame or many in a file; each file is read once. What pydicom
+or a codec raises becomes `SeriesUnreadable` here, with the instance and the rule.
+"""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from dicom_nodes.attributes import FrameView, numbers
+from dicom_nodes.errors import Rule, SeriesUnreadable
+from dicom_nodes.headers import UNREADABLE
+from dicom_nodes.pixel_size import UNDEFINED_LENGTH, pixel_fault
+from dicom_nodes.quiet import quiet_pydicom
+from dicom_nodes.screen import REMEDIES
+from dicom_nodes.types import FrameRef, Volume, Voxels
+
+_UNDECODABLE = (*UNREADABLE, RuntimeError)
+"""What pydicom and its codecs let through when pixel data are not what the header says."""
+
+
+def read_voxels(volume: Volume) -> Voxels:
+    """Read the pixel values of a volume.
+
+    Raises SeriesUnreadable (FILE, PIXEL_DATA, TRUNCATED, UNDECODABLE or MATRIX), naming the instance.
+    """
+    array = np.empty(volume.shape, dtype=np.float32)
+    slices: dict[Path, list[int]] = {}
+    for z, ref in enumerate(volume.frames):
+        slices.setdefault(ref.path, []).append(z)
+    for path, places in slices.items():
+        refs = [volume.frames[z] for z in places]
+        for z, values in zip(places, _frames(volume.series_uid, path, refs), strict=True):
+            if values.shape != volume.shape[1:]:
+                raise _unreadable(Rule.MATRIX, volume.series_uid, refs[0], f"its image is {values.shape}")
+            array[z] = values
+    return Voxels(array, volume.affine)
+
+
+def _frames(series_uid: str, path: Path, refs: Sequence[FrameRef]) -> Iterator[npt.NDArray[np.float64]]:
+    """Decode some frames (row, column) of one file, in the order of `refs`."""
+    try:
+        with quiet_pydicom():
+            dataset = dcmread(path, force=True)
+            fault = _pixel_fault(dataset)
+            if fault is None:
+                yield from _rescaled(dataset, [(ref.frame_number or 1) - 1 for ref in refs])
+    except OSError as error:
+        raise _unreadable(Rule.FILE, series_uid, refs[0], "the file could not be read") from error
+    except _UNDECODABLE as error:
+        detail = f"the pixel data could not be decoded ({type(error).__name__})"
+        raise _unreadable(Rule.UNDECODABLE, series_uid, refs[0], detail) from error
+    if fault is not None:
+        raise _unreadable(fault[0], series_uid, refs[0], fault[1])
+
+
+def _rescaled(dataset: FileDataset, indices: Sequence[int]) -> Iterator[npt.NDArray[np.float64]]:
+    """Decode frames by 0-based index and apply each one's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2)."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = _native_syntax(*dataset.original_encoding)
+    for index, stored in zip(indices, iter_pixels(dataset, indices=indices), strict=True):
+        view = FrameView(dataset, index)
+        slope, intercept = (numbers(view.value(keyword), 1) for keyword in ("RescaleSlope", "RescaleIntercept"))
+        yield stored.astype(np.float64) * (slope[0] if slope else 1.0) + (intercept[0] if intercept else 0.0)
+
+
+def _pixel_fault(dataset: FileDataset) -> tuple[Rule, str] | None:
+    """Say whether the pixel data are whole, as far as shows without decoding."""
+    if "PixelData" not in dataset:
+        return Rule.TRUNCATED, "the pixel data are not there, or cut off"
+    element = dataset["PixelData"]
+    length = UNDEFINED_LENGTH if element.is_undefined_length else len(element.value)
+    return pixel_fault(dataset, BytesIO(element.value), length)
+
+
+def _native_syntax(implicit: bool | None, little_endian: bool | None) -> UID:
+    """Name the transfer syntax of a file that does not."""
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+
+
+def _unreadable(rule: Rule, series_uid: str, ref: FrameRef, detail: str) -> SeriesUnreadable:
+    return SeriesUnreadable(rule, series_uid, f"instance {ref.sop_instance_uid}: {detail}", REMEDIES[rule])

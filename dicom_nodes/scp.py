@@ -1,0 +1,227 @@
+"""Storage SCP and C-ECHO: associations of other nodes in, durable files and `heard(Instance)` out.
+
+A C-STORE is answered with Success after its file is flushed and renamed and `heard` has returned. Statuses are
+those of PS3.4 Table B.2-1: A700 where this side lacks resources (the sender may try again), A900 where command and
+data set contradict each other, C000 where the data set cannot be understood.
+"""
+
+import errno
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.pdu_primitives import A_ABORT
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
+
+from dicom_nodes.filing import file_instance
+from dicom_nodes.listener import Listener, listener, prepare_pynetdicom
+from dicom_nodes.negotiation import ScpSettings, preferred, storage_classes
+from dicom_nodes.part10 import Head, HeadUnreadable, is_uid, read_head
+from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
+
+OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PAUSE_SECONDS = 0.1
+_LONGEST_COMMENT = 64  # ErrorComment (0000,0902) is LO
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Association:
+    """What is remembered of an association while it stands."""
+
+    calling_aet: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    series_uids: set[str] = field(default_factory=set)
+    aborted_by_peer: bool = False
+
+
+class _Refusal(Exception):
+    """Why an object is answered with a failure status."""
+
+    def __init__(self, status: int, comment: str) -> None:
+        super().__init__(comment)
+        self.status = status
+        self.comment = comment
+
+
+class StorageScp:
+    """A Storage SCP that writes what it is sent below `folder` and tells three callables of it.
+
+    `heard(Instance)` follows each durable file and precedes its Success; if it raises, the sender is told A700 and
+    may send again. `ended(AssociationEnded)` comes once for each accepted association, after its last instance.
+    `refused(InstanceRefused)` precedes each failure status. They are called from the association's own thread.
+    """
+
+    def __init__(
+        self,
+        settings: ScpSettings,
+        folder: Path,
+        heard: Callable[[Instance], None],
+        ended: Callable[[AssociationEnded], None],
+        refused: Callable[[InstanceRefused], None],
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._heard, self._ended, self._refused = heard, ended, refused
+        self._sop_classes = (
+            storage_classes(settings.other_storage) | settings.extra_sop_classes | {str(Verification)}
+        )
+        self._standing: dict[Any, _Association] = {}
+        self._lock = threading.Lock()
+        self._server: Listener | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on."""
+        if self._server is None:
+            return self._settings.port
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to listen; OSError if the address cannot be had."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        prepare_pynetdicom(self._settings)
+        self._server = listener(self._settings, self._handlers())
+        self._server.at_pause = self._notice_the_silent
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": _PAUSE_SECONDS},
+            name="storage-scp",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and abort the associations that stand; an instance in hand is not answered any more."""
+        if self._server is None or self._thread is None:
+            return
+        standing = self._server.active_associations
+        self._server.shutdown()
+        self._thread.join()
+        for association in standing:
+            association.abort()
+        for association in standing:
+            association.join(timeout=5)
+        self._server.close_the_ended()
+        self._notice_the_silent()
+        self._server = self._thread = None
+
+    def _handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
+        return [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_ACCEPTED, self._on_accepted),
+            (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_ACSE_RECV, self._on_acse_primitive),
+            (evt.EVT_RELEASED, lambda event: self._end(event.assoc, Ending.RELEASED)),
+            (evt.EVT_ABORTED, self._on_aborted),
+        ]
+
+    def _on_requested(self, event: Any) -> None:
+        """Support what this peer proposes, in its own order: pynetdicom takes the acceptor's first match."""
+        proposed: dict[str, list[str]] = {}
+        for context in event.assoc.requestor.requested_contexts:
+            if context.abstract_syntax in self._sop_classes:
+                proposed.setdefault(context.abstract_syntax, []).extend(context.transfer_syntax)
+        event.assoc.acceptor.supported_contexts = [
+            build_context(sop_class, list(dict.fromkeys(syntaxes)))
+            for sop_class, offered in proposed.items()
+            if (syntaxes := preferred(offered))
+        ]
+
+    def _on_accepted(self, event: Any) -> None:
+        association = _Association(calling_aet=event.assoc.requestor.ae_title.strip())
+        with self._lock:
+            self._standing[event.assoc] = association
+
+    def _on_acse_primitive(self, event: Any) -> None:
+        if isinstance(event.primitive, A_ABORT) and event.assoc in self._standing:
+            self._standing[event.assoc].aborted_by_peer = True
+
+    def _on_aborted(self, event: Any) -> None:
+        """End what aborted in its own thread; aborted by `stop`, it may still be storing and is ended later."""
+        if threading.current_thread() is event.assoc:
+            self._end(event.assoc, Ending.LOST)
+
+    def _end(self, assoc: Any, ending: Ending) -> None:
+        with self._lock:
+            association = self._standing.pop(assoc, None)
+        if association is None:
+            return
+        if ending is Ending.LOST and association.aborted_by_peer:
+            ending = Ending.ABORTED
+        series_uids = frozenset(association.series_uids)
+        try:
+            self._ended(AssociationEnded(association.id, association.calling_aet, ending, series_uids))
+        except Exception:  # noqa: BLE001  the thread that listens comes here too, and must live on
+            _log.exception("end of an association not recorded", extra={"association": association.id})
+
+    def _notice_the_silent(self) -> None:
+        """End the associations whose thread is gone without an event: the promise of `ended` has no exception."""
+        with self._lock:
+            gone = [assoc for assoc in self._standing if not assoc.is_alive()]
+        for assoc in gone:
+            self._end(assoc, Ending.LOST)
+
+    def _on_c_store(self, event: Any) -> int | Dataset:
+        association = self._standing[event.assoc]
+        try:
+            instance = self._store(event.request, str(event.context.transfer_syntax), association)
+            association.series_uids.add(instance.series_uid)
+            self._tell(instance)
+        except _Refusal as refusal:
+            sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
+            self._refused(
+                InstanceRefused(association.calling_aet, sop_instance_uid, refusal.status, refusal.comment)
+            )
+            return _failure(refusal)
+        return 0x0000
+
+    def _store(self, request: Any, transfer_syntax_uid: str, association: _Association) -> Instance:
+        data_set = request.DataSet.getbuffer()
+        head = _checked_head(request, data_set, transfer_syntax_uid)
+        try:
+            return file_instance(
+                self._folder, head, transfer_syntax_uid, association.calling_aet, association.id, data_set
+            )
+        except OSError as error:
+            _log.error("instance not stored", extra={"errno": error.errno, "reason": error.strerror})
+            full = "no space left" if error.errno in _DISK_FULL else f"cannot write: {error.strerror}"
+            raise _Refusal(OUT_OF_RESOURCES, full) from error
+
+    def _tell(self, instance: Instance) -> None:
+        try:
+            self._heard(instance)
+        except Exception as error:  # the sender keeps what could not be recorded, and the node lives on
+            _log.exception("instance stored but not recorded")
+            raise _Refusal(OUT_OF_RESOURCES, "stored but not recorded") from error
+
+
+def _checked_head(request: Any, data_set: memoryview, transfer_syntax_uid: str) -> Head:
+    """The head of a data set that agrees with its C-STORE command."""
+    if not is_uid(str(request.AffectedSOPInstanceUID)):
+        raise _Refusal(CANNOT_UNDERSTAND, "ill-formed AffectedSOPInstanceUID (0000,1000)")
+    try:
+        head = read_head(data_set, transfer_syntax_uid)
+    except HeadUnreadable as error:
+        raise _Refusal(CANNOT_UNDERSTAND, str(error)) from error
+    if head.sop_instance_uid != request.AffectedSOPInstanceUID:
+        raise _Refusal(MISMATCH, "SOPInstanceUID differs between command and data set")
+    if head.sop_class_uid != request.AffectedSOPClassUID:
+        raise _Refusal(MISMATCH, "SOPClassUID differs between command and data set")
+    return head
+
+
+def _failure(refusal: _Refusal) -> Dataset:
+    answer = Dataset()
+    answer.Status = refusal.status
+    answer.ErrorComment = refusal.comment[:_LONGEST_COMMENT]
+    return answer

@@ -1,0 +1,160 @@
+"""`sagittal jobs`: what came in, where it stands and why; as a table for people or JSON for programs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from service.config import read_site
+from service.jobs import Delivery, Job, JobState, SeriesRecord, SeriesState, Transition
+from service.ledger import Ledger, open_ledger
+from service.times import ago, clock_time
+
+site_option = click.option(
+    "--site", "site_file", type=click.Path(dir_okay=False, path_type=Path), default="site.toml", show_default=True
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def _ledger(site_file: Path) -> Ledger:
+    return open_ledger(read_site(site_file).ledger_url, actor="operator")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def jobs(context: click.Context) -> None:
+    """Series and jobs: list (the default), show ID, retry ID."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@jobs.command("list")
+@site_option
+@json_option
+@click.option("--limit", default=50, show_default=True)
+def list_(site_file: Path, as_json: bool, limit: int) -> None:
+    """The latest series, each with its jobs or the reason why it has none."""
+    ledger = _ledger(site_file)
+    rows = [(series, ledger.list_jobs(series_uid=series.series_uid)) for series in ledger.list_series(limit=limit)]
+    if as_json:
+        values = [{**asdict(series), "jobs": [asdict(job) for job in jobs]} for series, jobs in rows]
+        click.echo(json.dumps(values, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("heard", "from", "series", "instances", "job", "protocol", "state", "progress", "reason"):
+        table.add_column(column, overflow="fold" if column in ("reason", "series") else "ellipsis")
+    for series, its_jobs in rows:
+        for cells in _rows(ledger, series, its_jobs):
+            table.add_row(*cells)
+    Console().print(table)
+
+
+def _rows(ledger: Ledger, series: SeriesRecord, jobs: list[Job]) -> list[tuple[str, ...]]:
+    first = (ago(ledger.now() - series.last_heard_at), series.calling_aet, series.series_uid)
+    count = str(series.instance_count)
+    if not jobs or series.state is not SeriesState.ROUTED:
+        return [(*first, count, "", "", series.state.value, "", series.reason)]
+    return [
+        (*first, count, job.id, f"{job.protocol} {job.laterality}", job.state.value, _progress(job), job.reason)
+        for job in jobs
+    ]
+
+
+def _progress(job: Job) -> str:
+    return f"{job.stage} {job.percent} %" if job.stage else ""
+
+
+@jobs.command()
+@site_option
+@json_option
+@click.argument("id_")
+def show(site_file: Path, as_json: bool, id_: str) -> None:
+    """Everything the ledger knows of the job or series ID: its way, its reasons, where its results went."""
+    ledger = _ledger(site_file)
+    job = ledger.job(id_)
+    series = ledger.series(job.series_uid if job else id_)
+    if series is None:
+        raise click.ClickException(f"no job or series {id_}; see `sagittal jobs list`")
+    jobs_ = [job] if job else ledger.list_jobs(series_uid=series.series_uid)
+    if as_json:
+        click.echo(json.dumps(_record(ledger, series, jobs_), indent=2))
+        return
+    _print_series(ledger, series)
+    for each in jobs_:
+        _print_job(ledger, each)
+
+
+def _record(ledger: Ledger, series: SeriesRecord, jobs_: list[Job]) -> dict[str, Any]:
+    def of_job(job: Job) -> dict[str, Any]:
+        return {
+            **asdict(job),
+            "objects": [asdict(made) for made in ledger.objects(job.id)],
+            "deliveries": [asdict(delivery) for delivery in ledger.deliveries(job.id)],
+            "transitions": [asdict(step) for step in ledger.history("job", job.id)],
+        }
+
+    steps = [asdict(step) for step in ledger.history("series", series.series_uid)]
+    return {**asdict(series), "transitions": steps, "jobs": [of_job(job) for job in jobs_]}
+
+
+def _print_series(ledger: Ledger, series: SeriesRecord) -> None:
+    click.secho(f"series {series.series_uid}", bold=True)
+    click.echo(f"  study {series.study_uid}, {series.instance_count} instances from {series.calling_aet}")
+    click.echo(f"  {series.state.value}, revision {series.revision}: {series.reason}")
+    for line in series.explanation.splitlines():
+        click.echo(f"    {line}")
+    _print_steps(ledger.history("series", series.series_uid))
+
+
+def _print_job(ledger: Ledger, job: Job) -> None:
+    click.secho(f"\njob {job.id}", bold=True)
+    volume = f" {job.volume_name}" if job.volume_name else ""
+    click.echo(f"  volume {job.volume_index}{volume}, {job.submodel}, protocol {job.protocol} {job.laterality}")
+    click.echo(f"  {job.state.value}, attempts {job.attempts} {_progress(job)} {job.reason}")
+    _print_steps(ledger.history("job", job.id))
+    for made in ledger.objects(job.id):
+        click.echo(f"  {made.kind} {made.sop_instance_uid}")
+    for delivery in ledger.deliveries(job.id):
+        click.echo(f"  to {delivery.destination}: {_sent(delivery)}")
+
+
+def _sent(delivery: Delivery) -> str:
+    return f"{delivery.state.value} after {delivery.attempts} attempt(s) {delivery.comment}"
+
+
+def _print_steps(steps: list[Transition]) -> None:
+    for step in steps:
+        click.echo(f"  {clock_time(step.at)}  {step.to_state:<10} {step.cause}  [{step.actor}]")
+
+
+@jobs.command()
+@site_option
+@click.argument("id_")
+def retry(site_file: Path, id_: str) -> None:
+    """Run a failed job again, or route an unrouted or failed series again."""
+    ledger = _ledger(site_file)
+    click.echo(retry_now(ledger, id_))
+
+
+def retry_now(ledger: Ledger, id_: str) -> str:
+    """Set a failed job or series going again; gives what was done, raises ClickException where nothing can be."""
+    cause = "asked for by an operator"
+    job = ledger.job(id_)
+    if job is not None:
+        if job.state is not JobState.FAILED:
+            raise click.ClickException(f"job {id_} is {job.state.value}; only a failed one can be tried again")
+        if sent_again := ledger.retry_deliveries(id_, cause):
+            return f"job {id_}: {sent_again} delivery(ies) will be tried again"
+        ledger.move_job(id_, JobState.QUEUED, cause, attempts=0, reason="")
+        return f"job {id_} is queued again"
+    series = ledger.series(id_)
+    if series is None:
+        raise click.ClickException(f"no job or series {id_}; see `sagittal jobs list`")
+    if series.state not in (SeriesState.FAILED, SeriesState.UNROUTED):
+        raise click.ClickException(f"series {id_} is {series.state.value}; only a failed or unrouted one can be")
+    ledger.move_series(id_, SeriesState.COMPLETE, cause)
+    return f"series {id_} will be routed again"

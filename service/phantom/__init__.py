@@ -1,0 +1,1 @@
+"""Procedural MR phantoms: anatomy in patient millimetres, sampled on any grid, with the truth beside the pixels."""

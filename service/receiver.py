@@ -1,0 +1,264 @@
+"""The receiver process: instances in from the network; complete series, their jobs and hints of work out.
+
+Three threads beside the SCP's own: this one keeps the assembler and the ledger, one routes complete series, one
+sweeps. What they share is the ledger and one queue of news; a restart rebuilds the assembler from disk and ledger.
+"""
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_nodes.errors import Refused, Unreachable
+from dicom_nodes.filing import remove_unfinished, series_instances, stored_instances
+from dicom_nodes.negotiation import ScpSettings
+from dicom_nodes.scp import StorageScp
+from dicom_nodes.scu import count_instances
+from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
+from service.assemble import Abandoned, Assembler, AssemblyPolicy, SeriesRef
+from service.config import Site, read_site
+from service.dispatch import dispatch
+from service.jobs import SeriesState
+from service.ledger import OPEN, Ledger, open_ledger
+from service.observe import event, log_to_stderr
+from service.queue import Hints
+from service.redis_server import redis_url
+from service.submodel import SubModel, site_submodels
+from service.sweep import Sweeper
+
+log = logging.getLogger(__name__)
+
+News = Instance | AssociationEnded | InstanceRefused | tuple[str, int]
+"""An instance, the end of an association, a refusal, or the PACS's count for a series."""
+
+TICK_SECONDS = 0.1
+SWEEP_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What has come of one series."""
+
+    last: Instance
+    sop_instance_uids: set[str]
+    association: str = OPEN
+
+
+class Receiver:
+    """One site's receiver; `run` returns when `stop` is set."""
+
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        submodels: Sequence[SubModel],
+        hints: Hints,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._site, self._ledger, self._submodels = site, ledger, submodels
+        self._sweeper = Sweeper(site, ledger, hints)
+        self._news: queue.Queue[News] = queue.Queue()
+        self._assembler = Assembler(_policy(site), now)
+        self._gathered: dict[str, _Gathered] = {}
+        """What has come of every series that is not complete yet."""
+        self._unwritten: set[str] = set()
+        self._to_route = threading.Event()
+        self.stop = threading.Event()
+        self._scp = StorageScp(
+            _scp_settings(site), site.incoming, self._news.put, self._news.put, refused=self._news.put
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that the SCP listens on."""
+        return self._scp.port
+
+    def run(self) -> None:
+        """Receive, assemble, route and sweep until told to stop."""
+        self._recover()
+        self._scp.start()
+        event(log, logging.INFO, "receiving", aet=self._site.receive.aet, port=self._scp.port)
+        threads = [threading.Thread(target=work, name=work.__name__) for work in (self._route, self._sweep)]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self.stop.is_set():
+                self._keep_alive(self._tick)
+        finally:
+            self.stop.set()
+            self._scp.stop()
+            self._tick()
+            self._to_route.set()
+            for thread in threads:
+                thread.join()
+
+    # ── news → assembler → ledger ──────────────────────────────────────────────────────────────────────────
+
+    def _recover(self) -> None:
+        """Know again of everything on disk that the ledger does not hold as complete."""
+        self._site.incoming.mkdir(parents=True, exist_ok=True)
+        unfinished = remove_unfinished(self._site.incoming)
+        found: dict[str, list[Instance]] = {}
+        for instance in stored_instances(self._site.incoming, wanted=self._is_open):
+            found.setdefault(instance.series_uid, []).append(instance)
+        for series_uid, instances in found.items():
+            known = self._ledger.series(series_uid)
+            interrupted = known is None or known.association != Ending.RELEASED
+            self._assembler.recall(instances, interrupted=interrupted)
+            self._gathered[series_uid] = _Gathered(
+                instances[-1], {instance.sop_instance_uid for instance in instances}
+            )
+            self._unwritten.add(series_uid)
+        event(log, logging.INFO, "recovered", series=len(found), unfinished_files_removed=unfinished)
+        self._write()
+        self._to_route.set()
+
+    def _is_open(self, series_uid: str) -> bool:
+        """True where the ledger does not hold what lies on disk as complete."""
+        known = self._ledger.series(series_uid)
+        on_disk = sum(1 for _ in (self._site.incoming / series_uid).glob("*.dcm"))
+        return known is None or known.state is SeriesState.RECEIVING or known.instance_count != on_disk
+
+    def _tick(self) -> None:
+        deadline = time.monotonic() + TICK_SECONDS
+        try:
+            self._take(self._news.get(timeout=TICK_SECONDS))
+            while time.monotonic() < deadline:
+                self._take(self._news.get_nowait())
+        except queue.Empty:
+            pass
+        self._write()
+        for ended in self._assembler.due():
+            self._gathered.pop(ended.series_uid, None)
+            if isinstance(ended, Abandoned):
+                self._ledger.move_series(ended.series_uid, SeriesState.FAILED, ended.reason)
+                event(log, logging.ERROR, "abandoned", series_uid=ended.series_uid, reason=ended.reason)
+            else:
+                self._ledger.move_series(ended.series_uid, SeriesState.COMPLETE, ended.evidence)
+                event(log, logging.INFO, "complete", series_uid=ended.series_uid, evidence=ended.evidence)
+                self._to_route.set()
+        for wanted in self._assembler.queries():
+            threading.Thread(target=self._ask, args=(wanted,), name="count", daemon=True).start()
+
+    def _take(self, news: News) -> None:
+        match news:
+            case Instance():
+                self._gather(news)
+            case AssociationEnded():
+                self._assembler.association_ended(news)
+                for series_uid in news.series_uids & self._gathered.keys():
+                    self._gathered[series_uid].association = news.ending
+                    self._unwritten.add(series_uid)
+                event(log, logging.INFO, "association", ended=news.ending.value, calling_aet=news.calling_aet)
+            case InstanceRefused():
+                self._ledger.refused(news.calling_aet, news.sop_instance_uid, news.status, news.reason)
+                event(log, logging.WARNING, "refused", calling_aet=news.calling_aet, reason=news.reason)
+            case (series_uid, count):
+                self._assembler.expected(series_uid, count)
+
+    def _gather(self, instance: Instance) -> None:
+        gathered = self._gathered.get(instance.series_uid)
+        if gathered is None:
+            # Perhaps a late one: what came before it is part of the count, too.
+            earlier = list(series_instances(instance.path.parent))
+            self._assembler.recall(earlier)
+            gathered = _Gathered(instance, {known.sop_instance_uid for known in earlier})
+            self._gathered[instance.series_uid] = gathered
+        self._assembler.heard(instance)
+        gathered.last, gathered.association = instance, OPEN
+        gathered.sop_instance_uids.add(instance.sop_instance_uid)
+        self._unwritten.add(instance.series_uid)
+
+    def _write(self) -> None:
+        """Bring the ledger up to what has arrived; what fails here is written at the next tick."""
+        for series_uid in list(self._unwritten):
+            gathered = self._gathered[series_uid]
+            last, count = gathered.last, len(gathered.sop_instance_uids)
+            self._ledger.heard(series_uid, last.study_uid, last.calling_aet, count, gathered.association)
+            self._unwritten.discard(series_uid)
+
+    def _ask(self, wanted: SeriesRef) -> None:
+        assert self._site.query is not None  # the assembler asks only where a query node is configured
+        try:
+            count = count_instances(
+                self._site.query.node, self._site.receive.aet, wanted.study_uid, wanted.series_uid
+            )
+        except (Unreachable, Refused) as error:
+            event(log, logging.WARNING, "the PACS gave no count", series_uid=wanted.series_uid, why=str(error))
+        else:
+            if count is not None:
+                self._news.put((wanted.series_uid, count))
+
+    # ── the two other threads ──────────────────────────────────────────────────────────────────────────────
+
+    def _route(self) -> None:
+        while not self.stop.is_set():
+            self._keep_alive(self._route_complete)
+            self._to_route.wait(SWEEP_SECONDS)
+            self._to_route.clear()
+
+    def _route_complete(self) -> None:
+        for series in self._ledger.list_series(SeriesState.COMPLETE):
+            if self.stop.is_set():
+                return
+            try:
+                dispatch(self._site, self._ledger, self._submodels, series)
+            except Exception as error:  # one series must not stop the others; it ends visibly
+                log.exception("routing broke", extra={"fields": {"series_uid": series.series_uid}})
+                reason = f"routing failed: {type(error).__name__}: {error}"
+                self._ledger.move_series(series.series_uid, SeriesState.FAILED, reason)
+
+    def _sweep(self) -> None:
+        while not self.stop.wait(SWEEP_SECONDS):
+            self._keep_alive(self._sweeper.sweep)
+
+    def _keep_alive(self, work: Callable[[], None]) -> None:
+        """Run one round of a thread's work; a round that fails is logged, and the next one tries again."""
+        try:
+            work()
+        except Unreachable as error:
+            event(log, logging.WARNING, str(error))
+        except Exception:  # the process keeps itself alive; the ledger still holds what was not done
+            log.exception("a round failed")
+            self.stop.wait(1.0)
+
+
+def _policy(site: Site) -> AssemblyPolicy:
+    rules = site.assembly
+    return AssemblyPolicy(
+        quiet_seconds=rules.quiet_seconds,
+        quiet_seconds_by_aet=dict(rules.quiet_seconds_by_aet),
+        abandoned_seconds=rules.abandoned_seconds,
+        incomplete_seconds=rules.incomplete_seconds,
+        query_node=site.query is not None,
+    )
+
+
+def _scp_settings(site: Site) -> ScpSettings:
+    receive = site.receive
+    return ScpSettings(
+        aet=receive.aet,
+        host=receive.host,
+        port=receive.port,
+        accepted_calling_aets=frozenset(receive.accepted_calling_aets),
+        require_called_aet=receive.require_called_aet,
+        max_associations=receive.max_associations,
+        other_storage=receive.other_storage,
+    )
+
+
+def main(site_file: Path) -> None:
+    """Run the receiver of a site until SIGTERM or SIGINT."""
+    log_to_stderr("receiver")
+    site = read_site(site_file)
+    submodels = site_submodels(site.models.submodels, site.home)
+    ledger = open_ledger(site.ledger_url, actor="receiver")
+    receiver = Receiver(site, ledger, submodels, Hints(redis_url(site)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: receiver.stop.set())
+    receiver.run()
+    ledger.close()

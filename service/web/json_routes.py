@@ -1,0 +1,54 @@
+"""The JSON twins of the pages, for monitoring and for programs."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+
+from service.jobs import JobState, SeriesState
+from service.ledger import Ledger
+from service.web import records
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")]
+
+
+def json_routes(ledger: Ledger) -> APIRouter:
+    """Every route that answers with JSON."""
+    routes = APIRouter()
+
+    @routes.get("/api/series")
+    def list_series(state: Annotated[list[SeriesState] | None, Query()] = None, limit: Limit = 200) -> Any:
+        """The latest series, each with its jobs."""
+        return [records.series_record(ledger, each) for each in ledger.list_series(*(state or ()), limit=limit)]
+
+    @routes.get("/api/series/{series_uid}")
+    def one_series(series_uid: str) -> Any:
+        """One series: its transitions, its route's explanation, its jobs with deliveries and transitions."""
+        series = ledger.series(series_uid)
+        if series is None:
+            raise HTTPException(404, f"no series {series_uid}: nothing of it has been received")
+        return records.whole_series_record(ledger, series)
+
+    @routes.get("/api/jobs")
+    def list_jobs(state: Annotated[list[JobState] | None, Query()] = None, limit: Limit = 200) -> Any:
+        """The newest jobs."""
+        return ledger.list_jobs(*(state or ()), limit=limit)
+
+    @routes.get("/api/jobs/{job_id}")
+    def one_job(job_id: str) -> Any:
+        """One job: state, stage and per cent, with its deliveries and transitions."""
+        job = ledger.job(job_id)
+        if job is None:
+            raise HTTPException(404, f"no job {job_id}; /api/jobs lists the newest")
+        return records.job_record(ledger, job)
+
+    @routes.get("/api/refusals")
+    def refusals(limit: Limit = 200) -> Any:
+        """The objects that were not accepted."""
+        return ledger.refusals(limit=limit)
+
+    @routes.get("/health")
+    def health() -> Any:
+        """200 and counts while the ledger answers, 503 where it does not."""
+        return records.health_record(ledger)
+
+    return routes

@@ -1,0 +1,58 @@
+"""What several tests need: a real Redis on loopback."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from service.redis_server import redis_binary
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real redis-server that this test run has for itself."""
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        url = f"redis://127.0.0.1:{port}/0"
+        _wait(url)
+        yield url
+        server.terminate()
+
+
+def _wait(url: str) -> None:
+    deadline = time.monotonic() + 20
+    with Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+            except RedisConnectionError:
+                assert time.monotonic() < deadline, "redis-server did not start"
+                time.sleep(0.02)
+            else:
+                return
+
+
+@pytest.fixture
+def empty_redis(redis_url: str) -> str:
+    """The same, with nothing in it."""
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parent.parent

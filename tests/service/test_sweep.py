@@ -1,0 +1,128 @@
+"""The sweeper: the queue hears of everything that waits, and nothing stays with a worker that fell silent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from dicom_nodes.errors import Unreachable
+from service.config import Site, Workers
+from service.jobs import JobState
+from service.ledger import Ledger, open_ledger
+from service.queue import Hints
+from service.sweep import REPEAT_SECONDS, Sweeper
+from tests.conftest import free_port
+from tests.service.test_ledger import Clock, encoded, routed
+
+QUEUE = "infer.mrannotator-spine"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    values = {
+        "receive": {"aet": "SAGITTAL"},
+        "destination": [{"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": 104}],
+        "workers": Workers(max_attempts=2),
+    }
+    return Site.model_validate(values).model_copy(update={"home": tmp_path})
+
+
+@pytest.fixture
+def sweeper(site: Site, ledger: Ledger, empty_redis: str) -> Iterator[Sweeper]:
+    hints = Hints(empty_redis)
+    yield Sweeper(site, ledger, hints)
+    hints.close()
+
+
+def waiting(redis_url: str, queue: str) -> int:
+    with Redis.from_url(redis_url) as client:
+        return int(client.llen(queue))  # type: ignore[arg-type]  # redis-py types it for its async client too
+
+
+def test_a_queued_job_is_hinted_once_while_its_hint_waits(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock, empty_redis: str
+) -> None:
+    routed(ledger)
+    sweeper.sweep()
+    sweeper.sweep()
+    clock.time += REPEAT_SECONDS + 1
+    sweeper.sweep()
+    assert waiting(empty_redis, QUEUE) == 1
+
+
+def test_after_redis_lost_everything_the_hint_is_repeated(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock, empty_redis: str
+) -> None:
+    routed(ledger)
+    sweeper.sweep()
+    with Redis.from_url(empty_redis) as client:
+        client.flushall()
+    clock.time += REPEAT_SECONDS + 1
+    sweeper.sweep()
+    assert waiting(empty_redis, QUEUE) == 1
+
+
+def test_a_job_of_a_silent_worker_is_queued_again_and_after_its_attempts_it_fails(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock
+) -> None:
+    job = routed(ledger)
+    for attempt, then in ((1, JobState.QUEUED), (2, JobState.FAILED)):
+        claimed = ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, f"w{attempt}", 30)
+        assert claimed is not None
+        ledger.renew(job.id, f"w{attempt}", "network", 40, 30)
+        clock.time += 31
+        sweeper.sweep()
+        now = ledger.job(job.id)
+        assert now is not None and now.state is then
+    assert "given up after 2 attempts" in now.reason
+    assert "stage network at 40 %" in now.reason
+
+
+def test_an_encoder_that_fell_silent_leaves_its_job_for_another(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock, empty_redis: str
+) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    ledger.move_job(job.id, JobState.INFERRED, "done", owner="w1")
+    ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30)
+    clock.time += 31
+    sweeper.sweep()
+    assert waiting(empty_redis, "encode") == 1
+    assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w3", 30)
+
+
+def test_a_delivery_is_hinted_when_it_is_due_and_not_before(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock, empty_redis: str
+) -> None:
+    encoded(ledger, "pacs")
+    claimed = ledger.claim_delivery(ledger.deliveries_due()[0].id, 500)
+    assert claimed is not None
+    sweeper.sweep()
+    assert waiting(empty_redis, "deliver") == 0
+    clock.time += 501
+    sweeper.sweep()
+    assert waiting(empty_redis, "deliver") == 1
+
+
+def test_without_redis_the_sweep_says_so_and_the_ledger_keeps_the_work(site: Site, ledger: Ledger) -> None:
+    job = routed(ledger)
+    hints = Hints(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Unreachable, match="Redis does not answer"):
+        Sweeper(site, ledger, hints).sweep()
+    hints.close()
+    now = ledger.job(job.id)
+    assert now is not None
+    assert (now.state, now.hinted_at) == (JobState.QUEUED, 0.0)

@@ -1,0 +1,136 @@
+"""The arguments of the worker processes in; a running Celery worker, or one segmented folder, out."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from service.route import decide
+
+from dicom_nodes.encode import ENCODERS
+from dicom_nodes.errors import ConfigurationError, SagittalError
+from dicom_nodes.types import Laterality, ResultIdentity, Volume
+from dicom_nodes.headers import read_headers
+from dicom_nodes.volumes import find_volumes
+from service.config import read_site
+from service.ledger import open_ledger
+from service.observe import log_to_stderr
+from service.queue import DELIVER, ENCODE, Hints, declare, inference_queue, make_app
+from service.redis_server import redis_url
+from service.submodel import SubModel, site_submodels
+from workers.models import WarmModels
+from workers.pipeline import Workshop
+from workers.segmentation import segment as segment_volume
+from workers.tasks import register
+
+
+@click.group()
+def main() -> None:
+    """Run the parts of Sagittal that make results."""
+
+
+@main.command()
+@click.option("--site", "site_file", type=click.Path(path_type=Path), required=True)
+@click.option("--name", default="inference")
+@click.option("--submodel", "only", multiple=True, help="Serve only these sub-models.")
+def inference(site_file: Path, name: str, only: Sequence[str]) -> None:
+    """Take series from the queues of the sub-models, one at a time, with the networks kept warm."""
+    log_to_stderr(name)
+    shop = _workshop(site_file, name)
+    unknown = sorted(set(only) - set(shop.submodels))
+    if unknown:
+        raise click.ClickException(
+            f"no such sub-model: {', '.join(unknown)}; there are {', '.join(shop.submodels)}"
+        )
+    queues = [inference_queue(submodel) for submodel in only or shop.submodels]
+    # One process that never forks and one task at a time: torch must not run in a process that forks.
+    _serve(shop, name, queues, ["--pool=solo", "--concurrency=1"])
+
+
+@main.command()
+@click.option("--site", "site_file", type=click.Path(path_type=Path), required=True)
+@click.option("--name", default="results")
+def results(site_file: Path, name: str) -> None:
+    """Encode what was found and deliver it; never loads torch."""
+    log_to_stderr(name)
+    shop = _workshop(site_file, name)
+    threads = shop.site.workers.deliver_threads
+    _serve(shop, name, [ENCODE, DELIVER], ["--pool=threads", f"--concurrency={threads}"])
+
+
+def _workshop(site_file: Path, name: str) -> Workshop:
+    site = read_site(site_file)
+    submodels = {submodel.name: submodel for submodel in site_submodels(site.models.submodels, site.home)}
+    ledger = open_ledger(site.ledger_url, actor=name)
+    models = WarmModels(site.models.weights, site.home, site.workers.threads, site.workers.device)
+    return Workshop(site, ledger, Hints(redis_url(site)), submodels, models)
+
+
+def _serve(shop: Workshop, name: str, queues: list[str], pool: list[str]) -> None:
+    app = make_app(redis_url(shop.site))
+    declare(app, queues)
+    register(app, shop)
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+    app.worker_main(["worker", f"--hostname={name}@%h", *pool, *quiet])
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--model", "name", required=True, help="Sub-model, as mrannotator-spine.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--weights", default="phantom", show_default=True, help="Folder of nnU-Net models, or phantom.")
+@click.option("--protocol", help="Protocol of the sub-model; default: what routing decides.")
+@click.option("--volume", "index", type=int, help="Which volume of the series; default: the only one.")
+def segment(folder: Path, name: str, out: Path, weights: str, protocol: str | None, index: int | None) -> None:
+    """Run one sub-model on the DICOM series in FOLDER and write a DICOM-SEG."""
+    try:
+        _segment(folder, name, out, weights, protocol, index)
+    except SagittalError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _segment(folder: Path, name: str, out: Path, weights: str, protocol: str | None, index: int | None) -> None:
+    submodels = {submodel.name: submodel for submodel in site_submodels("", Path())}
+    if name not in submodels:
+        raise ConfigurationError(f"no sub-model {name}; there are {', '.join(sorted(submodels))}")
+    submodel = submodels[name]
+    volume = _volume(folder, index)
+    protocol, side = _protocol(volume, submodel, protocol)
+
+    def report(stage: str, percent: int) -> None:
+        click.echo(f"\r{stage:<12} {percent:3d} %", nl=False, err=True)
+
+    model = WarmModels(weights, Path.cwd()).get(submodel)
+    label_map = segment_volume(volume, submodel, protocol, side, model, report)
+    click.echo(err=True)
+    now = datetime.now().astimezone()
+    identity = ResultIdentity(name, protocol, 1, side, now, version("sagittal"), "command line")
+    ENCODERS["seg"](label_map, volume, identity).save_as(out, enforce_file_format=True)
+    click.echo(f"{out}: {protocol}, {len(label_map.segments)} structures looked for")
+
+
+def _volume(folder: Path, index: int | None) -> Volume:
+    content = find_volumes(read_headers(sorted(path for path in folder.rglob("*") if path.is_file())))
+    if not content.volumes:
+        raise content.left_out[0] if content.left_out else ConfigurationError(f"{folder}: no DICOM files")
+    if index is None and len(content.volumes) > 1:
+        names = ", ".join(f"{volume.index} ({volume.name})" for volume in content.volumes)
+        raise ConfigurationError(f"{folder} holds {len(content.volumes)} volumes; choose with --volume: {names}")
+    chosen = [volume for volume in content.volumes if index in (None, volume.index)]
+    if not chosen:
+        raise ConfigurationError(f"{folder} has no volume {index}")
+    return chosen[0]
+
+
+def _protocol(volume: Volume, submodel: SubModel, wanted: str | None) -> tuple[str, Laterality | None]:
+    decision = decide(volume, [submodel])
+    route = next(iter(decision.routes), None)
+    if wanted is not None:
+        return wanted, route.laterality if route and route.protocol == wanted else None
+    if route is None:
+        names = ", ".join(protocol.name for protocol in submodel.protocol)
+        raise ConfigurationError(
+            f"{decision.summary}. If you know better, name the protocol with --protocol: {names}"
+        )
+    return route.protocol, route.laterality

@@ -1,0 +1,206 @@
+"""The steps of a job: infer, encode, deliver. Each claims its work in the ledger, and may be asked for twice."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from dicom_nodes.deliver import DESTINATIONS, backoff_seconds, retryable
+from dicom_nodes.encode import ENCODERS
+from dicom_nodes.errors import EmptyResult, ModelUnusable, Refused, SeriesUnreadable, Unreachable
+from dicom_nodes.types import LabelMap, Laterality, ResultIdentity
+from service.config import Destination, Site
+from service.jobfolder import JobFolder
+from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject
+from service.ledger import Ledger
+from service.observe import event
+from service.queue import DELIVER, ENCODE, Hints
+from service.submodel import SubModel
+from workers.lease import Lease, LeaseLostError
+from workers.models import WarmModels
+from workers.segmentation import segment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What the steps of one worker process work with."""
+
+    site: Site
+    ledger: Ledger
+    hints: Hints
+    submodels: dict[str, SubModel]
+    models: WarmModels
+
+    def folder(self, job_id: str) -> JobFolder:
+        """The files of a job."""
+        return JobFolder(self.site.jobs, job_id)
+
+
+def infer(shop: Workshop, job_id: str) -> None:
+    """Run the sub-model of a queued job; what it finds is kept for `encode`."""
+    job = shop.ledger.claim_job(job_id, JobState.QUEUED, JobState.INFERRING, _me(), shop.site.workers.lease_seconds)
+    if job is None:
+        return  # another worker has it, or it is done: the hint was late or doubled
+    event(log, logging.INFO, "inference starts", **job.log_context())
+    started = time.monotonic()
+    try:
+        with Lease(shop.ledger, job, shop.site.workers.lease_seconds) as lease:
+            found = _find(shop, job, lease)
+            lease.progress("save", 100)
+            shop.folder(job.id).save_label_map(found)
+    except LeaseLostError as lost:
+        event(log, logging.WARNING, str(lost), **job.log_context())
+    except (SeriesUnreadable, ModelUnusable) as error:
+        _fail(shop, job, str(error))
+    except Exception as error:  # one series must not take the worker with it
+        log.exception("inference broke", extra={"fields": job.log_context()})
+        _try_again(shop, job, f"{type(error).__name__}: {error}")
+    else:
+        seconds = time.monotonic() - started
+        cause = f"inference took {seconds:.1f} s"
+        model = found.algorithm.version
+        if shop.ledger.move_job(job.id, JobState.INFERRED, cause, owner=job.owner, model_version=model):
+            event(log, logging.INFO, "inference done", seconds=round(seconds, 1), **job.log_context())
+            _hint(shop, ENCODE, job.id, ENCODE)
+
+
+def _find(shop: Workshop, job: Job, lease: Lease) -> LabelMap:
+    submodel = shop.submodels.get(job.submodel)
+    if submodel is None:
+        raise ModelUnusable(f"sub-model {job.submodel} is not among those of this worker: add its TOML file")
+    lease.progress("load model", 0)
+    model = shop.models.get(submodel)
+    side = Laterality(job.laterality) if job.laterality else None
+    return segment(shop.folder(job.id).load_volume(), submodel, job.protocol, side, model, lease.progress)
+
+
+def encode(shop: Workshop, job_id: str) -> None:
+    """Make the objects of an inferred job, and note where each has to go."""
+    lease_seconds = max(shop.site.workers.lease_seconds, 120.0)
+    job = shop.ledger.claim_job(job_id, JobState.INFERRED, JobState.INFERRED, _me(), lease_seconds)
+    if job is None:
+        return
+    try:
+        made = _encode(shop, job)
+    except (EmptyResult, SeriesUnreadable) as error:
+        _fail(shop, job, str(error))
+    except Exception as error:  # recorded as the job's reason; the worker goes on
+        log.exception("encoding broke", extra={"fields": job.log_context()})
+        _fail(shop, job, f"encoding failed: {type(error).__name__}: {error}")
+    else:
+        destinations = [destination.name for destination in shop.site.destination]
+        if shop.ledger.encoded(job.id, job.owner, made, destinations):
+            event(log, logging.INFO, "encoded", objects=len(made), **job.log_context())
+            for delivery in shop.ledger.deliveries(job.id):
+                _hint(shop, DELIVER, delivery.id, DELIVER)
+
+
+def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
+    folder = shop.folder(job.id)
+    volume, label_map = folder.load_volume(), folder.load_label_map()
+    identity = _identity(shop, job)
+    made = []
+    for kind, make in ENCODERS.items():
+        dataset = make(label_map, volume, identity)
+        path = folder.save_object(kind, dataset)
+        uids = (str(dataset.SOPInstanceUID), str(dataset.SOPClassUID), str(dataset.SeriesInstanceUID))
+        made.append(ResultObject(uids[0], job.id, kind, uids[1], uids[2], str(path), shop.ledger.now()))
+    return made
+
+
+def deliver(shop: Workshop, delivery_id: int) -> None:
+    """Send one object to one destination once; the ledger says when to try again."""
+    due = {delivery.id: delivery for delivery in shop.ledger.deliveries_due()}.get(delivery_id)
+    target = None if due is None else _destination(shop.site, due.destination)
+    lease_seconds = 60.0 if target is None else 4 * target.timeout_seconds + 60.0
+    delivery = shop.ledger.claim_delivery(delivery_id, lease_seconds)
+    if delivery is None:
+        return
+    if target is None:
+        cause = f"destination {delivery.destination} is no longer in site.toml"
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, None)
+        return
+    _attempt(shop, delivery, target)
+
+
+def _attempt(shop: Workshop, delivery: Delivery, target: Destination) -> None:
+    path = next(
+        o.path for o in shop.ledger.objects(delivery.job_id) if o.sop_instance_uid == delivery.sop_instance_uid
+    )
+    send = DESTINATIONS[target.kind](target.node, shop.site.receive.aet, target.timeout_seconds).send
+    try:
+        (outcome,) = send([Path(path)])
+    except Unreachable as error:
+        _later(shop, delivery, target, str(error), None)
+    except Refused as error:
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, str(error), error.status)
+    except Exception as error:  # recorded; the object is sent again later
+        log.exception("delivery broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
+        _later(shop, delivery, target, f"{type(error).__name__}: {error}", None)
+    else:
+        said = f"status 0x{outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else "")
+        if outcome.stored:
+            shop.ledger.settle_delivery(delivery, DeliveryState.DELIVERED, said, outcome.status)
+            event(log, logging.INFO, "delivered", job=delivery.job_id, to=target.name, status=said)
+        elif retryable(outcome.status):
+            _later(shop, delivery, target, said, outcome.status)
+        else:
+            shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, said, outcome.status)
+
+
+def _later(shop: Workshop, delivery: Delivery, target: Destination, why: str, status: int | None) -> None:
+    now = shop.ledger.now()
+    if now - delivery.first_attempt_at >= target.retry_hours * 3600:
+        cause = f"given up after {target.retry_hours:g} h and {delivery.attempts} attempts: {why}"
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, status)
+        return
+    wait = backoff_seconds(delivery.attempts)
+    event(log, logging.WARNING, "delivery waits", job=delivery.job_id, to=target.name, seconds=wait, why=why)
+    shop.ledger.settle_delivery(delivery, DeliveryState.WAITING, why, status, next_attempt_at=now + wait)
+
+
+def _identity(shop: Workshop, job: Job) -> ResultIdentity:
+    """What names the objects of a job: the same job and model version always give the same."""
+    return ResultIdentity(
+        submodel=job.submodel,
+        protocol=job.protocol,
+        revision=job.revision,
+        laterality=Laterality(job.laterality) if job.laterality else None,
+        made_at=datetime.fromtimestamp(job.created_at).astimezone(),
+        software_version=version("sagittal"),
+        device_serial=shop.site.receive.aet,
+    )
+
+
+def _fail(shop: Workshop, job: Job, reason: str) -> None:
+    event(log, logging.ERROR, "job failed", reason=reason, **job.log_context())
+    shop.ledger.move_job(job.id, JobState.FAILED, reason, owner=job.owner, reason=reason)
+
+
+def _try_again(shop: Workshop, job: Job, reason: str) -> None:
+    if job.attempts >= shop.site.workers.max_attempts:
+        _fail(shop, job, f"failed {job.attempts} times, the last with {reason}")
+    else:
+        shop.ledger.move_job(job.id, JobState.QUEUED, reason, owner=job.owner, reason=reason)
+
+
+def _hint(shop: Workshop, task: str, subject_id: str | int, queue: str) -> None:
+    try:
+        shop.hints.send(task, subject_id, queue)
+    except Unreachable as error:
+        event(log, logging.WARNING, "the queue could not be told; the sweeper will", task=task, why=str(error))
+
+
+def _destination(site: Site, name: str) -> Destination | None:
+    return next((destination for destination in site.destination if destination.name == name), None)
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}:{time.monotonic_ns()}"
