@@ -78,7 +78,8 @@ class FrameView:
         per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
         shared = items(dataset, "SharedFunctionalGroupsSequence")
         self._dataset = dataset
-        self._groups = [*per_frame[index : index + 1], *shared[:1]]
+        self._own = list(per_frame[index : index + 1])
+        self._groups = [*self._own, *shared[:1]]
         converted = (item for group in self._groups for name in _UNASSIGNED for item in items(group, name))
         self._rest = [*converted, dataset]
 
@@ -94,6 +95,11 @@ class FrameView:
             if found is not None:
                 return found
         return first_value(self._rest, keyword)
+
+    def tells(self, keyword: str) -> bool:
+        """Say whether the frame's own groups, rather than the object, may hold a keyword."""
+        names = (_GROUPS.get(keyword), _GROUPS.get(_OTHER_NAMES.get(keyword, "")), _UNASSIGNED[0])
+        return any(name in group for group in self._own for name in names if name)
 
 
 def first_value(datasets: Iterable[Dataset], keyword: str | int) -> object:

@@ -34,6 +34,11 @@ class Limits:
     same_direction: float = 1e-3
     """Two orientations whose cosines differ by less than this are the same (0.06 degrees)."""
 
+    def __post_init__(self) -> None:
+        """Refuse a minimum that leaves no distance between slices."""
+        if min(self.min_slices, self.min_slices_per_orientation) < 2:
+            raise ValueError("a volume has at least 2 slices")
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -59,12 +64,12 @@ def normal_of(orientation: Sequence[float]) -> Vector:
 
 def missing_geometry(frame: Frame) -> str:
     """Say which geometry a frame lacks; empty where it has all."""
-    if frame.position is None:
-        return "no ImagePositionPatient"
+    if frame.position is None or max(map(abs, frame.position)) > 1e5:
+        return "no ImagePositionPatient within 100 m"
     if frame.orientation is None:
         return "no ImageOrientationPatient"
-    if frame.pixel_spacing is None or min(frame.pixel_spacing) <= 0:
-        return "no PixelSpacing"
+    if frame.pixel_spacing is None or not all(1e-3 <= each <= 1e3 for each in frame.pixel_spacing):
+        return "no PixelSpacing between 0.001 and 1000 mm"
     if min(frame.matrix) < 1:
         return "no Rows or Columns"
     row, column = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])

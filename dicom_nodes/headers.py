@@ -181,6 +181,7 @@ def _frames(path: Path, dataset: Dataset, uids: Mapping[str, str]) -> Iterable[F
     """Spread an object into its frames: as many as it has functional groups, or one where it has none."""
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")
     multi_frame = len(groups) > 0 or _integer(FrameView(dataset), "NumberOfFrames", 1) > 1
+    common = _facts(FrameView(dataset), FACTS)
     for index in range(max(1, len(groups))):
         view = FrameView(dataset, index)
         number = index + 1 if multi_frame else None
@@ -194,8 +195,12 @@ def _frames(path: Path, dataset: Dataset, uids: Mapping[str, str]) -> Iterable[F
             traits=MappingProxyType(
                 {name: found for name, read in TRAITS.items() if (found := read(view)) is not None}
             ),
-            facts=MappingProxyType({keyword: said for keyword in FACTS if (said := text(view.value(keyword)))}),
+            facts=MappingProxyType(common | _facts(view, filter(view.tells, FACTS))),
         )
+
+
+def _facts(view: FrameView, keywords: Iterable[str]) -> dict[str, str]:
+    return {keyword: said for keyword in keywords if (said := text(view.value(keyword)))}
 
 
 def _integer(view: FrameView, keyword: str, absent: int) -> int:

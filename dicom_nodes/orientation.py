@@ -8,7 +8,7 @@ oblique stays so in the affine. Axes are three letters, the directions in which 
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations, product
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dicom_nodes.types import Affine
 
 Element = TypeVar("Element", bound=np.generic)
+Label = TypeVar("Label", bound=np.generic)
 
 _LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 """Letter to (patient axis, sign) in LPS+ (PS3.3 C.7.6.2.1.1)."""
@@ -23,10 +24,10 @@ _LETTER_OF = {place: letter for letter, place in _LETTERS.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reoriented:
+class Reoriented(Generic[Element]):
     """An array on the axes that were asked for, and how it came there."""
 
-    array: npt.NDArray[np.generic]
+    array: npt.NDArray[Element]
     """(z, y, x), C-contiguous."""
     affine: Affine
     """Of the turned array: each voxel is where it was in the patient."""
@@ -41,7 +42,7 @@ class Reoriented:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(z), float(y), float(x)
 
-    def undo(self, array: npt.NDArray[Element]) -> npt.NDArray[Element]:
+    def undo(self, array: npt.NDArray[Label]) -> npt.NDArray[Label]:
         """Turn an array (z, y, x) on these axes, as a label map, back to the axes of the source, exactly.
 
         Raises ValueError where its shape is not that of the turned array.
@@ -52,7 +53,7 @@ class Reoriented:
         return np.ascontiguousarray(np.flip(array, self.flipped).transpose(back))
 
 
-def reorient(array: npt.NDArray[np.generic], affine: Affine, axes: str) -> Reoriented:
+def reorient(array: npt.NDArray[Element], affine: Affine, axes: str) -> Reoriented[Element]:
     """Turn an array (z, y, x) with its affine (4, 4; (x, y, z) to LPS mm) to `axes`, as `LAS`.
 
     An oblique array is turned to the nearest such axes. Raises ValueError for impossible axes or a singular affine.

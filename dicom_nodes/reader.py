@@ -21,7 +21,7 @@ from dicom_nodes.headers import UNREADABLE
 from dicom_nodes.pixel_size import UNDEFINED_LENGTH, pixel_fault
 from dicom_nodes.quiet import quiet_pydicom
 from dicom_nodes.screen import REMEDIES
-from dicom_nodes.types import FrameRef, Volume, Voxels
+from dicom_nodes.types import Volume, Voxels
 
 _UNDECODABLE = (*UNREADABLE, RuntimeError)
 """What pydicom and its codecs let through when pixel data are not what the header says."""
@@ -30,42 +30,45 @@ _UNDECODABLE = (*UNREADABLE, RuntimeError)
 def read_voxels(volume: Volume) -> Voxels:
     """Read the pixel values of a volume.
 
-    Raises SeriesUnreadable (FILE, PIXEL_DATA, TRUNCATED, UNDECODABLE or MATRIX), naming the instance.
+    Raises SeriesUnreadable (FILE, TRUNCATED, UNDECODABLE or MATRIX), naming the instance.
     """
     array = np.empty(volume.shape, dtype=np.float32)
     slices: dict[Path, list[int]] = {}
     for z, ref in enumerate(volume.frames):
         slices.setdefault(ref.path, []).append(z)
     for path, places in slices.items():
-        refs = [volume.frames[z] for z in places]
-        for z, values in zip(places, _frames(volume.series_uid, path, refs), strict=True):
-            if values.shape != volume.shape[1:]:
-                raise _unreadable(Rule.MATRIX, volume.series_uid, refs[0], f"its image is {values.shape}")
-            array[z] = values
+        fault = _fill(array, path, places, [volume.frames[z].frame_number or 1 for z in places])
+        if fault is not None:
+            raise _unreadable(volume, places[0], *fault)
     return Voxels(array, volume.affine)
 
 
-def _frames(series_uid: str, path: Path, refs: Sequence[FrameRef]) -> Iterator[npt.NDArray[np.float64]]:
-    """Decode some frames (row, column) of one file, in the order of `refs`."""
+def _fill(
+    array: npt.NDArray[np.float32], path: Path, places: Sequence[int], frame_numbers: Sequence[int]
+) -> tuple[Rule, str] | None:
+    """Decode some frames of one file into slices of the array (z, y, x); the rule that broke, or None."""
     try:
         with quiet_pydicom():
             dataset = dcmread(path, force=True)
             fault = _pixel_fault(dataset)
-            if fault is None:
-                yield from _rescaled(dataset, [(ref.frame_number or 1) - 1 for ref in refs])
-    except OSError as error:
-        raise _unreadable(Rule.FILE, series_uid, refs[0], "the file could not be read") from error
+            if fault is not None:
+                return fault
+            for z, values in zip(places, _rescaled(dataset, frame_numbers), strict=True):
+                if values.shape != array.shape[1:]:
+                    return Rule.MATRIX, f"an image of {values.shape} in a volume of {array.shape[1:]}"
+                array[z] = values
+    except OSError:
+        return Rule.FILE, "the file could not be read"
     except _UNDECODABLE as error:
-        detail = f"the pixel data could not be decoded ({type(error).__name__})"
-        raise _unreadable(Rule.UNDECODABLE, series_uid, refs[0], detail) from error
-    if fault is not None:
-        raise _unreadable(fault[0], series_uid, refs[0], fault[1])
+        return Rule.UNDECODABLE, f"the pixel data could not be decoded ({type(error).__name__})"
+    return None
 
 
-def _rescaled(dataset: FileDataset, indices: Sequence[int]) -> Iterator[npt.NDArray[np.float64]]:
-    """Decode frames by 0-based index and apply each one's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2)."""
+def _rescaled(dataset: FileDataset, frame_numbers: Sequence[int]) -> Iterator[npt.NDArray[np.float64]]:
+    """Decode frames by 1-based number and apply each one's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2)."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = _native_syntax(*dataset.original_encoding)
+    indices = [number - 1 for number in frame_numbers]
     for index, stored in zip(indices, iter_pixels(dataset, indices=indices), strict=True):
         view = FrameView(dataset, index)
         slope, intercept = (numbers(view.value(keyword), 1) for keyword in ("RescaleSlope", "RescaleIntercept"))
@@ -88,5 +91,6 @@ def _native_syntax(implicit: bool | None, little_endian: bool | None) -> UID:
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _unreadable(rule: Rule, series_uid: str, ref: FrameRef, detail: str) -> SeriesUnreadable:
-    return SeriesUnreadable(rule, series_uid, f"instance {ref.sop_instance_uid}: {detail}", REMEDIES[rule])
+def _unreadable(volume: Volume, z: int, rule: Rule, detail: str) -> SeriesUnreadable:
+    where = f"instance {volume.frames[z].sop_instance_uid}"
+    return SeriesUnreadable(rule, volume.series_uid, f"{where}: {detail}", REMEDIES[rule])

@@ -51,7 +51,8 @@ _NO_STACK = frozenset({
 def screen(series_uid: str, headers: Sequence[Header]) -> tuple[tuple[Header, ...], tuple[SeriesUnreadable, ...]]:
     """Part the objects of a series into those that may make volumes and, rule by rule, those that may not.
 
-    An instance that is there twice counts once. A series that names several patients is refused whole.
+    An instance that is there twice counts once. A series of several patients is refused whole, and so are images
+    in several frames of reference, of which a series has but one (PS3.3 C.7.4.1.1.1).
     """
     ranked = sorted(headers, key=lambda header: header.pixel_fault is None)  # of two copies the whole one stays
     distinct = list({header.sop_instance_uid: header for header in ranked}.values())
@@ -67,7 +68,10 @@ def screen(series_uid: str, headers: Sequence[Header]) -> tuple[tuple[Header, ..
             good.append(header)
         else:
             refused.setdefault(fault, []).append(header)
-    return tuple(good), tuple(
+    spaces = len({header.frame_of_reference_uid for header in good})
+    if spaces > 1:
+        refused[Rule.GEOMETRY, f"{spaces} frames of reference, so positions do not compare"] = good
+    return () if spaces > 1 else tuple(good), tuple(
         _unreadable(rule, series_uid, f"{said} ({_which(bad)})") for (rule, said), bad in refused.items()
     )
 

@@ -187,7 +187,7 @@ class ResultIdentity:
     laterality: Laterality | None
     """Side of the paired part the volume shows; segments without a side of their own take it. None elsewhere."""
     made_at: datetime
-    """When the label map was made, in the site's time; the same at every attempt, so that the bytes are the same."""
+    """When the label map was made, in the site's time; the same at every attempt, for the same bytes."""
     software_version: str
     device_serial: str
     manufacturer: str = "Sagittal"

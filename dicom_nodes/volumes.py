@@ -1,6 +1,6 @@
 """Headers of one series in; the volumes that lie in it out, and the rule that broke for all that is left out.
 
-Objects are screened one by one (`screen`), their frames parted by frame of reference and orientation, each of these
+Objects are screened one by one (`screen`), their frames parted by orientation, each of these
 split until it stacks (`splitting`, `geometry`). What is bad is left out and does not disturb the rest.
 """
 
@@ -84,28 +84,27 @@ def _of_one_series(series_uid: str, headers: Sequence[Header], limits: Limits) -
 
 
 def _orientations(headers: Sequence[Header], limits: Limits) -> list[Part]:
-    """Part all frames by frame of reference and orientation: what can never be one volume."""
-    groups: list[tuple[str, npt.NDArray[np.float64], list[Frame]]] = []
-    for header in headers:
-        for frame in header.frames:
-            cosines = np.array(frame.orientation, dtype=np.float64)
-            for uid, known, frames in groups:
-                if uid == header.frame_of_reference_uid and np.abs(known - cosines).max() < limits.same_direction:
-                    frames.append(frame)
-                    break
-            else:
-                groups.append((header.frame_of_reference_uid, cosines, [frame]))
+    """Part all frames by orientation: what can never be one volume."""
+    groups: list[tuple[npt.NDArray[np.float64], list[Frame]]] = []
+    for frame in (frame for header in headers for frame in header.frames):
+        cosines = np.array(frame.orientation, dtype=np.float64)
+        for known, frames in groups:
+            if np.abs(known - cosines).max() < limits.same_direction:
+                frames.append(frame)
+                break
+        else:
+            groups.append((cosines, [frame]))
     if len(groups) == 1:
-        return [Part(tuple(groups[0][2]), (), limits.min_slices)]
-    groups.sort(key=lambda group: min(frame.instance_number for frame in group[2]))
-    planes = [plane_of(affine_of(frames))[0].value for _, _, frames in groups]
+        return [Part(tuple(groups[0][1]), (), limits.min_slices)]
+    groups.sort(key=lambda group: min(frame.instance_number for frame in group[1]))
+    planes = [plane_of(affine_of(frames))[0].value for _, frames in groups]
     names = [
         plane if planes.count(plane) == 1 else f"{plane} {planes[: k + 1].count(plane)}"
         for k, plane in enumerate(planes)
     ]
     return [
         Part(tuple(frames), (name,), limits.min_slices_per_orientation)
-        for name, (_, _, frames) in zip(names, groups, strict=True)
+        for name, (_, frames) in zip(names, groups, strict=True)
     ]
 
 

@@ -1,13 +1,12 @@
 """`sagittal jobs`: what came in, where it stands and why; as a table for people or JSON for programs."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from service.config import read_site
 from service.jobs import Delivery, Job, JobState, SeriesRecord, SeriesState, Transition
@@ -44,24 +43,31 @@ def list_(site_file: Path, as_json: bool, limit: int) -> None:
         values = [{**asdict(series), "jobs": [asdict(job) for job in jobs]} for series, jobs in rows]
         click.echo(json.dumps(values, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("heard", "from", "series", "instances", "job", "protocol", "state", "progress", "reason"):
-        table.add_column(column, overflow="fold" if column in ("reason", "series") else "ellipsis")
+    click.secho(_LINE.format("HEARD", "FROM", "SERIES", "INST", "JOB", "PROTOCOL", "STATE", "").rstrip(), bold=True)
     for series, its_jobs in rows:
-        for cells in _rows(ledger, series, its_jobs):
-            table.add_row(*cells)
-    Console().print(table)
+        for line in _lines(ledger, series, its_jobs):
+            click.echo(line)
 
 
-def _rows(ledger: Ledger, series: SeriesRecord, jobs: list[Job]) -> list[tuple[str, ...]]:
-    first = (ago(ledger.now() - series.last_heard_at), series.calling_aet, series.series_uid)
+_LINE = "{:>7}  {:<16}  {:<13}  {:>4}  {:<12}  {:<10}  {:<10}  {}"
+
+
+def _lines(ledger: Ledger, series: SeriesRecord, jobs: list[Job]) -> list[str]:
+    """One line for each job, or for the series where it has none, each with its reason on a line of its own."""
+    first = (ago(ledger.now() - series.last_heard_at), series.calling_aet, f"…{series.series_uid[-12:]}")
     count = str(series.instance_count)
     if not jobs or series.state is not SeriesState.ROUTED:
-        return [(*first, count, "", "", series.state.value, "", series.reason)]
-    return [
-        (*first, count, job.id, f"{job.protocol} {job.laterality}", job.state.value, _progress(job), job.reason)
-        for job in jobs
-    ]
+        return [_LINE.format(*first, count, "", "", series.state.value, "").rstrip(), *_reason(series.reason)]
+    lines = []
+    for job in jobs:
+        protocol = f"{job.protocol} {job.laterality}".strip()
+        line = _LINE.format(*first, count, job.id, protocol, job.state.value, _progress(job))
+        lines += [line.rstrip(), *_reason(job.reason)]
+    return lines
+
+
+def _reason(reason: str) -> list[str]:
+    return textwrap.wrap(reason, 108, initial_indent=" " * 9, subsequent_indent=" " * 9)
 
 
 def _progress(job: Job) -> str:

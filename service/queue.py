@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -41,7 +41,7 @@ def make_app(redis_url: str) -> Celery:
 
 def declare(app: Celery, queues: list[str]) -> None:
     """The queues that a worker of this app listens to."""
-    app.conf.task_queues = [Queue(name) for name in queues]
+    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in queues]
 
 
 class Hints:

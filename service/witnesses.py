@@ -4,6 +4,7 @@ A witness is a small function from a volume to what it says; the words it unders
 the sub-models' own). Nothing is decided here.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -131,9 +132,17 @@ def unsuited(volume: Volume, vocabulary: Vocabulary) -> str | None:
             words = (*kind.words, *kind.study_words) if keyword in SERIES_TEXTS else kind.study_words
             if word := first_word(plain_words(said), words):
                 return f'it is a {kind.kind}, not for segmentation ({keyword} "{said}" has "{word}")'
+    if b_value := _b_value(volume):
+        return f"it is a diffusion image or map, not for segmentation (DiffusionBValue {b_value})"
     if values[:2] == ["DERIVED", "SECONDARY"]:
         return "it is a secondary image made from others, not for segmentation (ImageType DERIVED, SECONDARY)"
     return None
+
+
+def _b_value(volume: Volume) -> str | None:
+    """The DiffusionBValue if it is greater than 0; some scanners write 0 into every image."""
+    stated = volume.facts.get("DiffusionBValue", "").strip()
+    return stated if re.search(r"[1-9]", re.sub(r"[eE].*", "", stated)) else None
 
 
 def side_testimonies(volume: Volume, vocabulary: Vocabulary) -> tuple[SideTestimony, ...]:

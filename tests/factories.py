@@ -16,7 +16,6 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
     generate_uid,
@@ -194,10 +193,7 @@ def save(dataset: Dataset, folder: Path, syntax: UID = ExplicitVRLittleEndian) -
     elif syntax == ExplicitVRBigEndian and dataset.BitsAllocated == 16:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.file_meta.TransferSyntaxUID = syntax
-    if not syntax.is_compressed:
-        dataset.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=syntax.is_little_endian)
-    else:
-        dataset.save_as(path, enforce_file_format=True)
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -72,7 +72,7 @@ def _serve(shop: Workshop, name: str, queues: list[str], pool: list[str]) -> Non
     declare(app, queues)
     register(app, shop)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
-    app.worker_main(["worker", f"--hostname={name}@%h", *pool, *quiet])
+    app.worker_main(["--quiet", "worker", f"--hostname={name}@%h", *pool, *quiet])
 
 
 @main.command()

@@ -35,7 +35,7 @@ def segment(
 
     found = model.predict(np.asarray(turned.array, np.float32), turned.spacing_mm, progress)
     segments = submodel.segments(protocol, side)
-    algorithm = Algorithm(submodel.name, model.digest[:16], submodel.system, model.phantom)
+    algorithm = Algorithm(submodel.name, model.digest[:16], submodel.source, model.phantom)
     return LabelMap(_kept(turned.undo(found), segments), volume.affine, segments, algorithm)
 
 

@@ -10,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_nodes.encode.source import LOSSY, PATIENT_AND_STUDY, Source, borrow, element_bytes
+from dicom_nodes.encode.source import LOSSY, Source, borrow, borrow_patient, element_bytes
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _CHARACTER_SET = "SpecificCharacterSet"
@@ -22,7 +22,7 @@ def seal(built: Any, source: Source) -> bytes:
     All text of our own is ASCII, which every character set of DICOM begins with; so the body is written without
     one, and the source's SpecificCharacterSet (0008,0005), the lowest tag there is, is put in front of it.
     """
-    take_bytes(built, list(borrow(source.header, PATIENT_AND_STUDY)))
+    take_bytes(built, list(borrow_patient(source.header)))
     if source.lossy is not None:
         take_bytes(built, list(borrow(source.lossy, LOSSY)))
     bits = built.NumberOfFrames * built.Rows * built.Columns

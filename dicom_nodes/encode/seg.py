@@ -44,7 +44,7 @@ def encode_seg(label_map: LabelMap, volume: Volume, result: ResultIdentity) -> D
     refer_to_source(seg, volume, source)
     _name_makers(seg, names, volume, label_map.algorithm, result, source)
     encoded = seal(seg, source)
-    _prove(encoded, numbers, volume, source)
+    prove(encoded, numbers, volume, source)
     return dcmread(io.BytesIO(encoded))
 
 
@@ -118,7 +118,7 @@ def _name_makers(
     seg.InstanceCreationTime = seg.SeriesTime = time
 
 
-def _prove(encoded: bytes, numbers: npt.NDArray[np.uint8], volume: Volume, source: Source) -> None:
+def prove(encoded: bytes, numbers: npt.NDArray[np.uint8], volume: Volume, source: Source) -> None:
     """Decode what will be sent; raise ResultUnsound unless every voxel lies where the source's headers put it."""
     positions = np.array([floats(frame.position) for frame in source.frames])
     decoded = read_seg(io.BytesIO(encoded), Grid(volume.affine, volume.shape, positions))

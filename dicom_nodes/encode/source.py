@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydicom.config
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import format_number_as_ds
+from pydicom.valuerep import format_number_as_ds, validate_value
 
 from dicom_nodes.errors import ResultUnsound
 from dicom_nodes.types import FrameRef, Volume
@@ -43,6 +44,11 @@ PATIENT_AND_STUDY = (
     *("AdmissionID", "IssuerOfAdmissionIDSequence", "ServiceEpisodeID", "ServiceEpisodeDescription"),
     *("PatientSexNeutered", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription"),
 )
+REQUIRED = frozenset(
+    {"PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PositionReferenceIndicator"}
+    | {"StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"}
+)
+"""Those that a result has in any case (type 2)."""
 # Institution and station belong to the scanner: they go beside it into Contributing Equipment.
 SCANNER = (
     *("Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName"),
@@ -108,6 +114,31 @@ def borrow(dataset: Dataset, keywords: Sequence[str]) -> Iterator[RawDataElement
     for keyword in keywords:
         if (element := _raw(dataset, Tag(keyword))) is not None:
             yield element
+
+
+def borrow_patient(header: Dataset) -> Iterator[RawDataElement]:
+    """Yield the attributes of patient and study; the optional ones only where their value is one of their VR.
+
+    An age of "0Y" says nothing and makes the result ill-formed, while identity is kept as it is, good or bad.
+    """
+    for keyword in PATIENT_AND_STUDY:
+        for element in borrow(header, (keyword,)):
+            if keyword in REQUIRED or _well_formed(element):
+                yield element
+
+
+def _well_formed(element: RawDataElement) -> bool:
+    value = bytes(element.value or b"")
+    if element.tag == Tag("PregnancyStatus"):
+        return int.from_bytes(value, "little") in (1, 2, 3, 4)
+    if element.VR not in ("AS", "CS", "DA", "DS", "TM"):
+        return True
+    try:
+        for part in value.decode("ascii").split("\\"):
+            validate_value(element.VR, part.strip(), pydicom.config.RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _header(path: Path) -> Dataset:

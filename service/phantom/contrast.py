@@ -49,10 +49,10 @@ SIGNAL: dict[Tissue, tuple[float, float, float, float]] = {
     # tissue: T1, T2, PD, fat-suppressed; relative to the brightest a sequence shows, times 1000
     Tissue.AIR: (0, 0, 0, 0),
     Tissue.LUNG: (35, 30, 40, 45),
-    Tissue.FAT: (900, 720, 820, 110),
-    Tissue.MUSCLE: (340, 190, 410, 260),
+    Tissue.FAT: (900, 720, 820, 160),
+    Tissue.MUSCLE: (340, 190, 410, 285),
     Tissue.CORTEX: (70, 50, 90, 50),
-    Tissue.MARROW: (760, 570, 690, 130),
+    Tissue.MARROW: (760, 570, 690, 85),
     Tissue.SPONGIOSA: (560, 420, 560, 210),
     Tissue.NUCLEUS: (340, 610, 620, 560),
     Tissue.ANNULUS: (240, 140, 260, 160),

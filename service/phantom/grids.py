@@ -25,7 +25,7 @@ def grid(
     gap_mm: float,
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Acquisition:
-    """A grid about a centre: matrix is (rows, columns), tilt turns it about (left, posterior, superior) in degrees."""
+    """A grid about a centre; matrix is (rows, columns), tilt is in degrees about (left, posterior, superior)."""
     pitch, roll, yaw = tilt
     turned = frame(roll=roll, pitch=pitch, yaw=yaw).T @ DIRECTIONS[plane]
     return _about(centre, turned, (slices, *matrix), (pixel_mm, pixel_mm, thickness_mm + gap_mm), thickness_mm)

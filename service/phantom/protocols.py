@@ -92,9 +92,7 @@ TABLE: Mapping[str, Protocol] = MappingProxyType(
             (Contrast.T1, Contrast.FAT_SUPPRESSED, Contrast.T2),
             ("upper_femora", "pelvis", "sacrum"),
         ),
-        "prostate": Protocol(
-            "Dataset003_PelvisProstate", _trunk, placing.prostate, (Contrast.T2,), ("prostate",)
-        ),
+        "prostate": Protocol("Dataset003_PelvisProstate", _trunk, placing.prostate, (Contrast.T2,), ("prostate",)),
         "shoulder": Protocol(
             "Dataset002_ShoulderKnee",
             shoulder,

@@ -1,6 +1,7 @@
 """An anatomy and a grid in, pixels and truth out, as a scanner would have seen them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -19,6 +20,23 @@ HALVES = (-0.25, 0.25)
 _CELLS = 96
 
 _Window = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Canvas:
+    """What painting changes (image, truth) and what it reads."""
+
+    signal: Mapping[Tissue, float]
+    image: Array
+    """(half, z, y, x)."""
+    truth: npt.NDArray[np.uint8]
+    """(z, y, x)."""
+    points: Points
+    """Each (half, z, y, x): where the anatomy is asked."""
+    texture: Array
+    """(z, y, x)."""
+    labels: Mapping[str, int]
+    pixel_mm: float
 
 
 def render(
@@ -41,17 +59,22 @@ def render(
     centres = _centres(acquisition)
     waves = np.random.default_rng((seed, 7002))
     points, texture = _deformed(centres, waves), _texture(centres, waves)
-    signal = signals(contrast, rng)
-    truth = np.zeros(acquisition.shape, dtype=np.uint8)
-    canvas: Array = np.zeros((len(HALVES), *acquisition.shape), dtype=np.float32)
-    halves = _halves(points, acquisition)
-    drawn = {name: value for name, value in labels.items() if name not in absent}
+    canvas = _Canvas(
+        signal=signals(contrast, rng),
+        image=np.zeros((len(HALVES), *acquisition.shape), dtype=np.float32),
+        truth=np.zeros(acquisition.shape, dtype=np.uint8),
+        points=_halves(points, acquisition),
+        texture=texture,
+        labels={name: value for name, value in labels.items() if name not in absent},
+        pixel_mm=max(acquisition.spacing_mm[1:]),
+    )
     for part in anatomy.parts:
         window = _window(part, acquisition)
         if window is not None:
-            _paint(part, window, halves, canvas, truth, texture, signal, drawn, acquisition)
-    pixels = _seen(canvas.mean(axis=0), acquisition, centres, noise, rng)
-    return Phantom(protocol, seed, pixels, truth, labels, acquisition, plane_of(acquisition), contrast, laterality)
+            _paint(part, window, canvas)
+    pixels = _seen(canvas.image.mean(axis=0), acquisition, centres, noise, rng)
+    plane = plane_of(acquisition)
+    return Phantom(protocol, seed, pixels, canvas.truth, labels, acquisition, plane, contrast, laterality)
 
 
 def plane_of(acquisition: Acquisition) -> Plane:
@@ -73,14 +96,14 @@ def _wave(points: Points, rng: np.random.Generator, length_mm: tuple[float, floa
     direction *= 2 * np.pi / rng.uniform(*length_mm) / np.linalg.norm(direction)
     a, b, c = (np.float32(v) for v in direction)
     phase = np.float32(rng.uniform(0, 2 * np.pi))
-    return np.sin(points[0] * a + points[1] * b + points[2] * c + phase)
+    return np.asarray(np.sin(points[0] * a + points[1] * b + points[2] * c + phase), dtype=np.float32)
 
 
 def _deformed(points: Points, rng: np.random.Generator) -> Points:
-    moved = []
+    moved: list[Array] = []
     for coordinate in points:
         shift = _wave(points, rng, (70, 160)) + np.float32(0.5) * _wave(points, rng, (35, 60))
-        moved.append(coordinate + shift * np.float32(WARP_MM / 1.5))
+        moved.append(np.asarray(coordinate + shift * np.float32(WARP_MM / 1.5), dtype=np.float32))
     return moved[0], moved[1], moved[2]
 
 
@@ -97,7 +120,9 @@ def _grain() -> Array:
 
 
 def _texture(points: Points, rng: np.random.Generator) -> Array:
-    x, y, z = ((p + np.float32(s)).astype(np.int32) % _CELLS for p, s in zip(points, rng.uniform(9e3, 1e4, 3), strict=True))
+    x, y, z = (
+        (p + np.float32(s)).astype(np.int32) % _CELLS for p, s in zip(points, rng.uniform(9e3, 1e4, 3), strict=True)
+    )
     return _grain().ravel().take((z * _CELLS + y) * _CELLS + x)
 
 
@@ -112,44 +137,36 @@ def _window(part: Part, acquisition: Acquisition) -> _Window | None:
     """The index ranges along (z, y, x) that a part may touch; None when it lies outside the grid."""
     low, high = part.solid.bounds()
     grown = np.stack([low - WARP_MM - 1.5, high + WARP_MM + 1.5])
-    corners = np.array([[grown[i, 0], grown[j, 1], grown[k, 2], 1.0] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    corners = np.array(
+        [[grown[i, 0], grown[j, 1], grown[k, 2], 1.0] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    )
     index = (np.linalg.inv(acquisition.affine) @ corners.T)[:3]
     first, last = np.floor(index.min(axis=1)).astype(int), np.ceil(index.max(axis=1)).astype(int) + 1
-    ranges = [slice(max(0, a), min(n, b)) for a, b, n in zip(first[::-1], last[::-1], acquisition.shape, strict=True)]
+    ranges = [
+        slice(max(0, a), min(n, b)) for a, b, n in zip(first[::-1], last[::-1], acquisition.shape, strict=True)
+    ]
     if any(r.start >= r.stop for r in ranges):
         return None
     return ranges[0], ranges[1], ranges[2]
 
 
-def _paint(
-    part: Part,
-    window: _Window,
-    points: Points,
-    canvas: Array,
-    truth: npt.NDArray[np.uint8],
-    texture: Array,
-    signal: Mapping[Tissue, float],
-    labels: Mapping[str, int],
-    acquisition: Acquisition,
-) -> None:
-    x, y, z = (p[(slice(None), *window)] for p in points)
+def _paint(part: Part, window: _Window, canvas: _Canvas) -> None:
+    """Lay one part over what its window of the canvas holds already."""
+    x, y, z = (p[(slice(None), *window)] for p in canvas.points)
     distance = part.solid.distance((x, y, z))
-    width = max(acquisition.spacing_mm[1:])
-    view, grain = canvas[(slice(None), *window)], texture[window]
-    outer = part.tissue if part.rim is None else part.rim
-    _blend(view, distance, outer, signal, grain, width)
+    _blend(canvas, window, distance, part.tissue if part.rim is None else part.rim)
     if part.rim is not None:
-        _blend(view, distance + np.float32(part.rim_mm), part.tissue, signal, grain, width)
+        _blend(canvas, window, distance + np.float32(part.rim_mm), part.tissue)
     if not part.keeps_truth:
-        value = labels.get(part.structure, 0) if part.structure else 0
-        truth[window][distance.mean(axis=0) < 0] = value
+        value = canvas.labels.get(part.structure, 0) if part.structure else 0
+        canvas.truth[window][distance.mean(axis=0) < 0] = value
 
 
-def _blend(
-    view: Array, distance: Array, tissue: Tissue, signal: Mapping[Tissue, float], grain: Array, width: float
-) -> None:
-    cover = np.clip(np.float32(0.5) - distance / np.float32(width), 0, 1)
-    paint = np.float32(signal[tissue]) * (1 + np.float32(texture_of(tissue)) * grain)
+def _blend(canvas: _Canvas, window: _Window, distance: Array, tissue: Tissue) -> None:
+    """Mix a tissue in by the part of the pixel's width that lies inside."""
+    view = canvas.image[(slice(None), *window)]
+    cover = np.clip(np.float32(0.5) - distance / np.float32(canvas.pixel_mm), 0, 1)
+    paint = np.float32(canvas.signal[tissue]) * (1 + np.float32(texture_of(tissue)) * canvas.texture[window])
     view += cover * (paint - view)
 
 
@@ -162,7 +179,7 @@ def _seen(
     real = blurred + sigma * rng.standard_normal(image.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
     magnitude = np.sqrt(real * real + imaginary * imaginary)
-    return np.clip(np.rint(magnitude), 0, 4095).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(magnitude), 0, 4095), dtype=np.uint16)
 
 
 def _spread(image: Array, axis: int) -> Array:

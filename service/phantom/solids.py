@@ -84,11 +84,11 @@ class Ellipsoid:
         if self.power == 2.0:
             level = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
             steep = np.sqrt((x / (a * a)) ** 2 + (y / (b * b)) ** 2 + (z / (c * c)) ** 2)
-            return level * (level - 1) / np.maximum(steep, np.float32(1e-6))
+            return _f32(level * (level - 1) / np.maximum(steep, np.float32(1e-6)))
         n = np.float32(self.power)
         level = (np.abs(x / a) ** n + np.abs(y / b) ** n + np.abs(z / c) ** n) ** (1 / n)
         ray = np.sqrt(x * x + y * y + z * z)
-        return ray * (1 - 1 / np.maximum(level, np.float32(1e-3)))
+        return _f32(ray * (1 - 1 / np.maximum(level, np.float32(1e-3))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class RoundedBox:
         q = [np.abs(p) - np.float32(h - self.rounding) for p, h in zip(local, self.half, strict=True)]
         outside = np.sqrt(sum(np.maximum(c, 0) ** 2 for c in q))
         inside = np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0)
-        return np.asarray(outside + inside - np.float32(self.rounding), dtype=np.float32)
+        return _f32(outside + inside - np.float32(self.rounding))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +184,9 @@ class Plate:
         edge: Array = np.full(points[0].shape, np.inf, dtype=np.float32)
         for start, stop in ((a, b), (b, c), (c, a)):
             inward = np.cross(normal, stop - start)
-            over &= _dot(points, inward) >= np.float32(inward @ start)
+            over &= dot(points, inward) >= np.float32(inward @ start)
             edge = np.minimum(edge, _capsule(points, tuple(start), tuple(stop), 0.0, 0.0))
-        flat = np.abs(_dot(points, normal) - np.float32(normal @ a))
+        flat = np.abs(dot(points, normal) - np.float32(normal @ a))
         return np.where(over, flat, edge) - np.float32(self.radius)
 
 
@@ -224,57 +224,17 @@ class Sweep:
             level = (np.abs(u) ** n + np.abs(v) ** n) ** (1 / n)
         side = np.sqrt(x * x + y * y) * (1 - 1 / np.maximum(level, np.float32(1e-3)))
         ends = np.maximum(np.float32(low) - points[2], points[2] - np.float32(high))
-        return np.maximum(side, ends)
+        return _f32(np.maximum(side, ends))
 
 
-@dataclass(frozen=True, eq=False)
-class Union:
-    """Several solids as one, with the seams filled to a fillet of the blend's width."""
-
-    solids: tuple[Solid, ...]
-    blend: float = 0.0
-
-    def bounds(self) -> Box:
-        """The box around all boxes."""
-        lows, highs = zip(*(s.bounds() for s in self.solids), strict=True)
-        return np.min(lows, axis=0), np.max(highs, axis=0)
-
-    def distance(self, points: Points) -> Array:
-        """The least distance, or a smooth least one."""
-        total = self.solids[0].distance(points)
-        for solid in self.solids[1:]:
-            other = solid.distance(points)
-            if self.blend:
-                fillet = np.maximum(np.float32(self.blend) - np.abs(total - other), 0)
-                total = np.minimum(total, other) - fillet * fillet * np.float32(0.25 / self.blend)
-            else:
-                total = np.minimum(total, other)
-        return total
+def _f32(values: npt.ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """A solid of which only the part behind a plane is left."""
-
-    solid: Solid
-    through: Triple
-    normal: Triple
-    """Points away from what is kept."""
-
-    def bounds(self) -> Box:
-        """The box of the whole solid."""
-        return self.solid.bounds()
-
-    def distance(self, points: Points) -> Array:
-        """The worse of the solid's distance and the plane's."""
-        n = np.asarray(self.normal, dtype=float)
-        n /= np.linalg.norm(n)
-        return np.maximum(self.solid.distance(points), _dot(points, n) - np.float32(n @ np.asarray(self.through)))
-
-
-def _dot(points: Points, vector: Vector) -> Array:
+def dot(points: Points, vector: Vector) -> Array:
+    """The length of each point along a direction."""
     a, b, c = (np.float32(v) for v in vector)
-    return points[0] * a + points[1] * b + points[2] * c
+    return _f32(points[0] * a + points[1] * b + points[2] * c)
 
 
 def _capsule(points: Points, a: Sequence[float], b: Sequence[float], r: float, s: float) -> Array:
@@ -283,7 +243,7 @@ def _capsule(points: Points, a: Sequence[float], b: Sequence[float], r: float, s
     length = np.maximum(along @ along, np.float32(1e-6))
     t = np.clip((x * along[0] + y * along[1] + z * along[2]) / length, 0, 1)
     x, y, z = x - t * along[0], y - t * along[1], z - t * along[2]
-    return np.sqrt(x * x + y * y + z * z) - (np.float32(r) + t * np.float32(s - r))
+    return _f32(np.sqrt(x * x + y * y + z * z) - (np.float32(r) + t * np.float32(s - r)))
 
 
 def _rounded_max(a: Array, b: Array, radius: np.float32) -> Array:

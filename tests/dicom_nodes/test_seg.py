@@ -14,10 +14,11 @@ from pydicom.uid import SegmentationStorage
 
 from dicom_nodes.decode import Grid, read_seg
 from dicom_nodes.encode import ENCODERS, encode_seg
-from dicom_nodes.encode.source import PATIENT_AND_STUDY
+from dicom_nodes.encode.seg import prove
+from dicom_nodes.encode.source import PATIENT_AND_STUDY, read_source
 from dicom_nodes.errors import EmptyResult, ResultUnsound
 from dicom_nodes.headers import read_headers
-from dicom_nodes.types import Code, FrameRef, LabelMap, Laterality, Volume
+from dicom_nodes.types import Code, LabelMap, Laterality, Volume
 from dicom_nodes.volumes import find_volumes
 from tests import real_data
 from tests.dicom_nodes import seg_sources as made
@@ -163,6 +164,16 @@ def test_a_volume_whose_affine_is_mirrored_against_its_headers_is_refused(tmp_pa
     volume = replace(volume, affine=mirrored)
     with pytest.raises(ResultUnsound, match="does not lie on slice"):
         encode(made.label_map(volume, 1), volume)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_seg_that_is_mirrored_against_its_label_map_is_never_let_out(tmp_path: Path, axis: int) -> None:
+    volume = made.classic(tmp_path, made.unit(made.OBLIQUE))
+    label_map = made.label_map(volume, 1, 2)
+    encoded = written(encode(label_map, volume))
+    prove(encoded, label_map.array, volume, read_source(volume))
+    with pytest.raises(ResultUnsound, match="differs from the label map"):
+        prove(encoded, np.flip(label_map.array, axis), volume, read_source(volume))
 
 
 def test_a_seg_is_not_read_onto_a_grid_it_does_not_lie_on(tmp_path: Path) -> None:
@@ -340,6 +351,19 @@ def test_one_instance_in_a_series_of_its_own_says_what_and_of_which_source_it_is
     assert scanner.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
     assert (model.ManufacturerModelName, model.SoftwareVersions) == ("Organ net", "0123abcd")
     assert library.ManufacturerModelName == "highdicom"
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [("T2 膝 TRA", "T2 TRA"), ("膝", "series 5"), ("a\\b\n c", "a b c"), ("x" * 80, "x" * 52)],
+)
+def test_the_source_is_named_in_ascii_whatever_it_is_called(tmp_path: Path, description: str, shown: str) -> None:
+    def hide(image: Dataset) -> None:
+        del image.SeriesDescription
+
+    volume = replace(made.classic(tmp_path, made.AXIAL, hide), facts={"SeriesDescription": description})
+    seg = encode(made.label_map(volume, 1), volume)
+    assert seg.SeriesDescription == f"AI abdomen: {shown}"
 
 
 def test_the_result_of_a_phantom_model_says_so_wherever_a_person_looks(tmp_path: Path) -> None:
@@ -553,10 +577,46 @@ def test_a_real_prostate_series_gets_a_seg_of_exactly_its_geometry(tmp_path: Pat
     assert np.array_equal(decoded.labels, np.searchsorted([0, 1, 4], array))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vendors/philips_elition_enhanced_tse",
+        "vendors/siemens_xa30_dwi_pa",
+        "vendors/d2n_hitachi_echelon_oblique",
+        "vendors/ge_premier_fmri_hfs_5t",
+        "vendors/uih_umr770_t1_sag",
+        "tricky/siemens_hfdr_t1_sag",
+    ],
+)
+def test_volumes_of_every_vendor_get_a_seg_where_they_lie(name: str) -> None:
+    for volume in find_volumes(read_headers(real_data.files(name))).volumes[:2]:
+        label_map = made.label_map(volume, 1)
+        label_map.array[:, 5:] = 0
+        seg = encode(label_map, volume)
+        decoded = read_seg(seg)
+        assert np.array_equal(made.onto_grid(volume, decoded.labels, decoded.affine), label_map.array)
+        source = dcmread(volume.frames[0].path, stop_before_pixels=True)
+        for keyword in ("PatientName", "PatientID", "StudyDate", "StudyInstanceUID"):
+            assert raw(seg, keyword) == raw(source, keyword)
+
+
+def test_optional_attributes_that_break_their_own_rules_are_not_passed_on(tmp_path: Path) -> None:
+    def spoil(image: Dataset) -> None:
+        image.PregnancyStatus, image.PatientWeight = 0, "70"
+
+    volume = made.classic(tmp_path, made.AXIAL, spoil)
+    for frame in volume.frames:
+        made.graft(frame.path, [plain_element(0x00101010, "AS", b"0Y"), plain_element(0x00100030, "DA", b"***")])
+    seg = encode(made.label_map(volume, 1), volume)
+    assert "PatientAge" not in seg
+    assert "PregnancyStatus" not in seg
+    assert seg.PatientWeight == 70
+    assert raw(seg, "PatientBirthDate") == b"*** "
+
+
 def test_codes_are_in_plain_ascii(tmp_path: Path) -> None:
     volume = made.classic(tmp_path, made.AXIAL)
     label_map = made.label_map(volume, 1)
     odd = replace(label_map.segments[0], type=Code("64033007", "SCT", "Rein côté gauche"))
     with pytest.raises(ResultUnsound, match="code meaning"):
         encode(replace(label_map, segments=(odd,)), volume)
-    assert isinstance(volume.frames[0], FrameRef)

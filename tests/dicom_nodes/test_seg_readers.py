@@ -114,7 +114,7 @@ def test_itk_wasm_sees_every_voxel_where_the_label_map_has_it(tmp_path: Path, ca
     compare(tmp_path, case, by_itk_wasm)
 
 
-@pytest.mark.parametrize("case", BEYOND_ITK_WASM)
+@pytest.mark.parametrize("case", sorted(BEYOND_ITK_WASM))
 @pytest.mark.xfail(strict=True, reason="itk-wasm misreads frames of 3, 5, 6 or 7 pixels beyond whole bytes")
 def test_itk_wasm_misreads_some_odd_matrices(tmp_path: Path, case: str) -> None:
     compare(tmp_path, case, by_itk_wasm)
@@ -124,7 +124,9 @@ def test_itk_wasm_misreads_some_odd_matrices(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_dciodvfy_finds_no_error(tmp_path: Path, case: str) -> None:
     path, _, _ = encode(tmp_path, case)
-    assert errors_in(run(str(DCIODVFY), "-new", str(path))) == []
+    report = run(str(DCIODVFY), "-new", str(path)).splitlines()
+    assert "Segmentation" in report
+    assert [line for line in report if line.startswith("Error")] == []
 
 
 @pytest.mark.skipif(DCENTVFY is None, reason="dcentvfy (Debian package dicom3tools) is not installed")
@@ -132,14 +134,9 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, case: str) -> None:
 def test_patient_study_and_frame_of_reference_agree_with_the_source_for_dcentvfy(tmp_path: Path, case: str) -> None:
     path, volume, _ = encode(tmp_path, case)
     sources = sorted({str(frame.path) for frame in volume.frames})
-    assert errors_in(run(str(DCENTVFY), str(path), *sources)) == []
+    assert run(str(DCENTVFY), str(path), *sources) == ""
 
 
 def run(*command: str) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     return done.stdout + done.stderr
-
-
-def errors_in(report: str) -> list[str]:
-    assert report, "the validator said nothing at all"
-    return [line for line in report.splitlines() if line.startswith("Error")]

@@ -1,10 +1,13 @@
 """Headers of a series: the volumes in it with their geometry, and the rule for all that is left out."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -18,7 +21,7 @@ from pydicom.uid import (
 
 from dicom_nodes.errors import Rule
 from dicom_nodes.geometry import Limits
-from dicom_nodes.headers import by_series, read_headers
+from dicom_nodes.headers import Headers, by_series, read_headers
 from dicom_nodes.types import Plane
 from dicom_nodes.volumes import find_volumes
 from tests import real_data
@@ -141,10 +144,6 @@ def test_uneven_gaps_within_the_tolerance_are_averaged(tmp_path):
 # What parts a series
 
 B_SIEMENS, B_GE, B_PHILIPS = (0x0019, 0x100C), (0x0043, 0x1039), (0x2001, 0x1003)
-
-
-def siemens(b):
-    return {B_SIEMENS: ("IS", b)}
 
 
 SPLITS = {
@@ -438,6 +437,16 @@ def test_a_series_of_two_patients_is_refused_whole_without_naming_them(keyword, 
     assert "Someone" not in str(error)
 
 
+def test_positions_in_two_frames_of_reference_are_not_compared(tmp_path):
+    datasets = classic_series()
+    datasets[4].FrameOfReferenceUID = generate_uid()
+
+    error = broken(content_of(datasets, tmp_path))
+
+    assert error.rule is Rule.GEOMETRY
+    assert "2 frames of reference" in error.detail
+
+
 def test_the_same_name_written_otherwise_is_the_same_patient(tmp_path):
     datasets = classic_series(PatientName="Doe^Jane^^^")
     datasets[2].PatientName = "DOE^JANE"
@@ -505,9 +514,43 @@ def test_headers_cut_anywhere_never_raise(tmp_path):
 def test_headers_with_any_byte_changed_never_raise(tmp_path):
     whole = save(classic_slice(AXIAL, 0), tmp_path).read_bytes()
     path = tmp_path / "changed.dcm"
-    for place in range(128, len(whole) - 96, 3):
+    for place in range(128, len(whole) - 96, 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xA5]) + whole[place + 1 :])
         assert find_volumes(read_headers([path])).volumes == ()
+
+
+@given(
+    position=st.lists(st.floats(width=32), min_size=3, max_size=3),
+    orientation=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.6, 0.8, 1e30]), min_size=6, max_size=6),
+    spacing=st.lists(st.floats(allow_nan=False, width=32), min_size=2, max_size=2),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_geometry_however_absurd_raises(position, orientation, spacing, read_series):
+    changed = replace(
+        read_series.frames[0],
+        position=tuple(position),
+        orientation=tuple(orientation),
+        pixel_spacing=tuple(spacing),
+    )
+    headers = [
+        replace(read_series, sop_instance_uid=f"1.{z}", frames=(replace(changed, position=(z, *position[1:])),))
+        for z in range(3)
+    ]
+
+    content = find_volumes(Headers(tuple(headers)))
+
+    assert len(content.volumes) + len(content.left_out) > 0
+
+
+@pytest.fixture(scope="module")
+def read_series(tmp_path_factory):
+    (header,) = read_headers([save(classic_slice(AXIAL, 0), tmp_path_factory.mktemp("one"))]).read
+    return header
+
+
+def test_fewer_than_two_slices_cannot_be_asked_for():
+    with pytest.raises(ValueError, match="at least 2 slices"):
+        Limits(min_slices=1)
 
 
 def test_nothing_at_all_is_an_empty_content():

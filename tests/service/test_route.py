@@ -76,6 +76,10 @@ HABITS = [
     ("knee", "KNEE", "t1sagknee", "", "", "knee"),
     ("knee", "KNEE", "", "", "MRI KNEE re-scan", "knee"),
     ("knee", "", "", "SAG PD L KNEE", "", "knee L"),
+    ("knee", "KNEE", "pd_sag", "pd_sag", "RM RODILLA DER", "knee R"),
+    ("knee", "KNEE", "pd_sag", "pd_sag", "IRM genou, Dr Dupont", "knee"),
+    ("knee", "KNEE", "pd_sag", "pd_sag", "MR Knie links, rechts der Isar", "knee L"),
+    ("knee", "KNEE", "pd_sag", "pd_sag", "MRI KNEE Dx pain", "knee"),
     ("shoulder", "SHOULDER", "pd_tse_fs_cor", "pd_tse_fs_cor", "MR Schulter rechts", "shoulder R"),
     ("shoulder", "SHOULDER", "pd_cor", "pd_cor", "MR der linken Schulter", "shoulder L"),
     ("shoulder", "SHOULDER", "pd_cor", "pd_cor", "MRT der Schulter", "shoulder"),
@@ -171,6 +175,7 @@ NEVER = [
     ("knee", {"BodyPartExamined": "KNEE", "ImageType": "ORIGINAL\\PRIMARY\\P\\ND"}, "phase"),
     ("prostate", {"BodyPartExamined": "PROSTATE", "SeriesDescription": "ep2d_diff_b1400_ADC"}, "diffusion"),
     ("prostate", {"BodyPartExamined": "PROSTATE", "ImageType": "DERIVED\\PRIMARY\\DIFFUSION\\ADC"}, "diffusion"),
+    ("prostate", {"BodyPartExamined": "PROSTATE", "DiffusionBValue": "800.0"}, "DiffusionBValue 800.0"),
     ("abdomen", {"BodyPartExamined": "LIVER", "SeriesDescription": "MRCP MIP"}, "projection"),
     ("abdomen", {"BodyPartExamined": "ABDOMEN", "SeriesDescription": "gre_field_mapping"}, "field"),
     ("abdomen", {"BodyPartExamined": "ABDOMEN", "ProtocolName": "ACR-T1"}, "phantom"),
@@ -188,6 +193,10 @@ def test_what_is_in_doubt_or_not_for_segmentation_is_unrouted_with_the_reason(
     decision = decide_as(geometry, **facts)
     assert decision.routes == ()
     assert reason in decision.summary
+
+
+def test_a_b_value_of_0_as_some_scanners_write_it_everywhere_is_no_diffusion() -> None:
+    assert outcome(decide_as("knee", BodyPartExamined="KNEE", DiffusionBValue="0.0")) == "knee"
 
 
 def test_a_contradiction_names_both_witnesses_and_what_they_said() -> None:

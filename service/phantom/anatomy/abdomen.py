@@ -8,8 +8,9 @@ from service.phantom.anatomy.chest import before
 from service.phantom.anatomy.column import Column
 from service.phantom.anatomy.habit import Habit
 from service.phantom.body import Part
+from service.phantom.compound import Cut, Union
 from service.phantom.contrast import Tissue
-from service.phantom.solids import Cut, Ellipsoid, Solid, Sweep, Triple, Tube, Union, frame
+from service.phantom.solids import Ellipsoid, Solid, Sweep, Triple, Tube, frame
 
 _FRONT = 200.0
 """As far forwards as the wall allows."""
@@ -48,10 +49,10 @@ def _belly(habit: Habit, left: float, before_mm: float, level: float) -> Triple:
 
 def _domes(habit: Habit) -> Iterator[Part]:
     """The belly's fat and diaphragm under the lungs."""
-    for s, level in ((-1, 10.8), (1, 11.1)):
+    for s, level, tall in ((-1, 11.0, 52), (1, 11.1, 57)):
         centre = _place(habit.column, s * 64, 50, level)
-        yield Part(Ellipsoid(centre, (66, 74, 60)), Tissue.MUSCLE)
-        yield Part(Ellipsoid(centre, (63, 71, 57)), Tissue.FAT)
+        yield Part(Ellipsoid(centre, (63 + 3, 71 + 3, tall + 3)), Tissue.MUSCLE)
+        yield Part(Ellipsoid(centre, (63, 71, tall)), Tissue.FAT)
 
 
 def _bowel(habit: Habit, rng: np.random.Generator) -> Iterator[Part]:
@@ -94,7 +95,7 @@ def _stomach(habit: Habit, rng: np.random.Generator) -> Iterator[Part]:
 def _liver(habit: Habit, rng: np.random.Generator) -> Iterator[Part]:
     column, big = habit.column, float(rng.uniform(0.93, 1.07)) * habit.column.size
     wide = habit.wide(_z(column, 11.5))
-    right = Ellipsoid(_place(column, -wide + 84 * big, 46, 11.6), (64 * big, 72 * big, 78 * big), power=2.3)
+    right = Ellipsoid(_place(column, -wide + 88 * big, 46, 11.6), (64 * big, 72 * big, 78 * big), power=2.3)
     front = habit.front_y(_z(column, 11.5))
     low = column.y(_z(column, 11.5)) - front
     left = Ellipsoid(_place(column, -8, low - 52, 11.2), (70 * big, 32 * big, 40 * big), frame(roll=-14), power=2.2)
@@ -128,11 +129,15 @@ def _kidneys(habit: Habit, rng: np.random.Generator) -> Iterator[Part]:
         yield Part(Ellipsoid((x, y, z), (thick, thick * 1.08, tall), axes, power=2.2), Tissue.RENAL_CORTEX, name)
         for k in range(-2, 3):
             at = np.array([x, y, z]) + np.array([s * thick * 0.3, 0.0, k * tall * 0.34]) @ axes
-            pyramid = Ellipsoid((float(at[0]), float(at[1]), float(at[2])), (thick * 0.34, thick * 0.5, tall * 0.13))
+            pyramid = Ellipsoid(
+                (float(at[0]), float(at[1]), float(at[2])), (thick * 0.34, thick * 0.5, tall * 0.13)
+            )
             yield Part(pyramid, Tissue.RENAL_MEDULLA, name, keeps_truth=True)
         sinus = np.array([x, y, z]) + np.array([-s * thick * 0.45, 0.0, 0.0]) @ axes
         middle = (float(sinus[0]), float(sinus[1]), float(sinus[2]))
-        yield Part(Ellipsoid(middle, (thick * 0.42, thick * 0.36, tall * 0.44), axes), Tissue.FAT, name, keeps_truth=True)
+        yield Part(
+            Ellipsoid(middle, (thick * 0.42, thick * 0.36, tall * 0.44), axes), Tissue.FAT, name, keeps_truth=True
+        )
         yield Part(Ellipsoid((x, y + 2, z + tall + 8), (9, 7, 6)), Tissue.GLAND)
 
 
@@ -154,7 +159,11 @@ def _pancreas(column: Column, rng: np.random.Generator) -> Iterator[Part]:
 
 def _vessels(column: Column) -> Iterator[Part]:
     for s in (-1, 1):
-        limb = (before(column["L4"], 6 + s * 7, 9), before(column["S1"], s * 36, 10), before(column["S3"], s * 52, 60))
+        limb = (
+            before(column["L4"], 6 + s * 7, 9),
+            before(column["S1"], s * 36, 10),
+            before(column["S3"], s * 52, 60),
+        )
         yield Part(Tube(limb, (8, 7, 6)), Tissue.VESSEL)
         vein = (before(column["L5"], -18 + s * 8, 8), before(column["S2"], s * 44, 18))
         yield Part(Tube(vein, (8, 7.5)), Tissue.VESSEL)

@@ -1,6 +1,7 @@
 """A habit in, the chest out: lungs, heart, great vessels, sternum and ribs."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,10 @@ def _heart(column: Column, rng: np.random.Generator) -> Iterator[Part]:
     yield Part(Tube((carina, before(t["T6"], 34, 16)), (6.5, 6)), Tissue.AIR)
     yield Part(Tube((carina, before(t["T6"], -30, 16)), (7.5, 7)), Tissue.AIR)
     lower = ("T5", "T7", "T8", "T9", "T10")
-    path = (before(t["T4"], 18, 12), *(before(t[k], x, 12) for k, x in zip(lower, (21, 21, 20, 18, 16), strict=True)))
+    path = (
+        before(t["T4"], 18, 12),
+        *(before(t[k], x, 12) for k, x in zip(lower, (21, 21, 20, 18, 16), strict=True)),
+    )
     yield Part(Tube(path, (12,) * 6), Tissue.VESSEL, "aorta")
 
 
@@ -94,5 +98,5 @@ def _ribs(habit: Habit) -> Iterator[Part]:
             path = [(x, y, z), neck, angle, (column.x(z) + s * wide * 0.95, y + 8, z - drop * 0.6), side]
             if n < 11:
                 path.append((column.x(z) + s * wide * 0.72, (side[1] + front) / 2 - 18, z - drop * 1.35))
-            for a, b in zip(path[:-1], path[1:], strict=True):
+            for a, b in pairwise(path):
                 yield Part(Tube((a, b), (5, 5)), Tissue.SPONGIOSA, rim=Tissue.CORTEX)

@@ -84,7 +84,7 @@ class Column:
 
     def centres(self) -> Vector:
         """The centres from the lowest upwards, (n, 3) LPS."""
-        rows = [v.centre for v in (*reversed(self.sacrum.values()), *self.vertebrae.values())]
+        rows = [v.centre for v in (*reversed(tuple(self.sacrum.values())), *self.vertebrae.values())]
         return np.array(rows)
 
     def y(self, z: float) -> float:

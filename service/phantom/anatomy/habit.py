@@ -30,10 +30,34 @@ OUTLINE: dict[str, tuple[float, float, float, float, float, float]] = {
 
 _BACK: tuple[tuple[tuple[str, ...], *tuple[tuple[float, ...], ...]], ...] = (
     # levels upwards; outward, posterior, half width, half depth at each of them
-    (("S3", "L5", "L3", "T12", "T8", "T3"), (14, 20, 19, 17, 15, 14), (40, 47, 45, 42, 40, 40), (11, 18, 17, 14, 12, 12), (12, 21, 20, 18, 16, 14)),
-    (("S1", "L4", "L2", "T12", "T8", "T3"), (34, 48, 52, 48, 40, 36), (36, 46, 46, 42, 40, 42), (9, 22, 24, 22, 18, 14), (10, 22, 23, 20, 16, 12)),
-    (("T3", "C7", "C5", "C3", "C2"), (12, 14, 14, 15, 15), (40, 40, 36, 34, 32), (9, 12, 12, 12, 12), (10, 11, 11, 10, 9)),
-    (("T3", "C7", "C5", "C3", "C2"), (26, 24, 22, 20, 19), (48, 50, 48, 46, 44), (14, 16, 17, 17, 16), (7, 7, 8, 8, 8)),
+    (
+        ("S3", "L5", "L3", "T12", "T8", "T3"),
+        (14, 20, 19, 17, 15, 14),
+        (40, 47, 45, 42, 40, 40),
+        (11, 18, 17, 14, 12, 12),
+        (12, 21, 20, 18, 16, 14),
+    ),
+    (
+        ("S1", "L4", "L2", "T12", "T8", "T3"),
+        (34, 48, 52, 48, 40, 36),
+        (36, 46, 46, 42, 40, 42),
+        (9, 22, 24, 22, 18, 14),
+        (10, 22, 23, 20, 16, 12),
+    ),
+    (
+        ("T3", "C7", "C5", "C3", "C2"),
+        (12, 14, 14, 15, 15),
+        (40, 40, 36, 34, 32),
+        (9, 12, 12, 12, 12),
+        (10, 11, 11, 10, 9),
+    ),
+    (
+        ("T3", "C7", "C5", "C3", "C2"),
+        (26, 24, 22, 20, 19),
+        (48, 50, 48, 46, 44),
+        (14, 16, 17, 17, 16),
+        (7, 7, 8, 8, 8),
+    ),
 )
 
 
@@ -149,12 +173,15 @@ def _belly(habit: Habit) -> Iterator[Part]:
     back = np.array([column[k].centre[1] + 26 for k in levels])
     back[0] = back[1] = column["S1"].centre[1] - 14
     front = np.array([habit.front_y(h) + 13 for h in z])
-    wide = tuple(habit.wide(h) - (24 if k[0] == "L" or k == "T12" else 40) for h, k in zip(z, levels, strict=True))
+    walls = {"S3": 92, "S1": 62, "T11": 40}
+    wide = tuple(habit.wide(h) - walls.get(k, 24) for h, k in zip(z, levels, strict=True))
     x = tuple(column.x(h) for h in z)
     deep, middle = (back - front) / 2, (back + front) / 2
     wide, deep[-1] = (*wide[:-1], 0.4 * wide[-1]), 0.4 * deep[-1]
-    z, x, y = (z[0] - 30, *z), (x[0], *x), (middle[0], *middle)
-    yield Part(Sweep(z, x, y, (0.3 * wide[0], *wide), (0.3 * deep[0], *deep), 2.3), Tissue.FAT)
+    z, x, y = (z[0] - 70, z[0] - 40, *z), (x[0], x[0], *x), (middle[0], middle[0], *middle)
+    ends = (0.15, 0.6)
+    wide, below = (*(e * wide[0] for e in ends), *wide), tuple(e * deep[0] for e in ends)
+    yield Part(Sweep(z, x, y, wide, (*below, *deep), 2.3), Tissue.FAT)
     for s in (-1, 1):
         path = tuple(
             (column.x(column[k].centre[2]) + s * out, column[k].centre[1] - ahead, column[k].centre[2])

@@ -7,8 +7,9 @@ import numpy as np
 
 from dicom_nodes.types import Laterality
 from service.phantom.body import Anatomy, Part
+from service.phantom.compound import Union
 from service.phantom.contrast import Tissue
-from service.phantom.solids import Drum, Ellipsoid, Sweep, Triple, Tube, Union
+from service.phantom.solids import Drum, Ellipsoid, Sweep, Triple, Tube
 
 MIDLINE_MM = 95.0
 """From the middle of the joint to the middle of the body."""
@@ -81,8 +82,13 @@ def _muscles(joint: _Joint) -> Iterator[Part]:
 
 def _soft(joint: _Joint, rng: np.random.Generator) -> Iterator[Part]:
     at, thigh = joint.at, joint.thigh
-    yield Part(Tube((at(2, 40, -160), at(2, 36, -20), thigh(0, 36, 50), thigh(-6, 26, 240)), (4, 4.5, 4.5, 5)), Tissue.VESSEL)
-    yield Part(Tube((at(8, 44, -160), at(8, 40, -20), thigh(6, 42, 50), thigh(2, 34, 240)), (4, 4, 4, 4)), Tissue.VESSEL)
+    yield Part(
+        Tube((at(2, 40, -160), at(2, 36, -20), thigh(0, 36, 50), thigh(-6, 26, 240)), (4, 4.5, 4.5, 5)),
+        Tissue.VESSEL,
+    )
+    yield Part(
+        Tube((at(8, 44, -160), at(8, 40, -20), thigh(6, 42, 50), thigh(2, 34, 240)), (4, 4, 4, 4)), Tissue.VESSEL
+    )
     yield Part(Tube((thigh(0, -42, 200), thigh(0, -44, 64), at(0, -45, 44)), (6, 5, 5)), Tissue.TENDON)
     yield Part(Tube((at(1, -47, 14), at(2, -34, -34)), (4, 4.2)), Tissue.TENDON)
     effusion = float(rng.uniform(1.5, 6))

@@ -86,7 +86,9 @@ def _atlas(column: Column) -> Iterator[Part]:
     for s in (-1, 1):
         mass = Tube((axis.at(s * 19, 3, top + 3), axis.at(s * 17, 8, top - 5)), (7.5, 7.5))
         yield Part(mass, Tissue.SPONGIOSA, rim=Tissue.CORTEX)
-        arch = Tube((axis.at(s * 20, 8, top), axis.at(s * 16, 19, top - 2), axis.at(s * 8, 25, top - 3)), (4, 3.5, 3.5))
+        arch = Tube(
+            (axis.at(s * 20, 8, top), axis.at(s * 16, 19, top - 2), axis.at(s * 8, 25, top - 3)), (4, 3.5, 3.5)
+        )
         yield Part(arch, Tissue.SPONGIOSA, rim=Tissue.CORTEX)
 
 

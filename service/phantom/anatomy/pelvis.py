@@ -8,8 +8,9 @@ import numpy as np
 from service.phantom.anatomy.column import SACRUM, Column
 from service.phantom.anatomy.habit import Habit
 from service.phantom.body import Part
+from service.phantom.compound import Cut, Union
 from service.phantom.contrast import Tissue
-from service.phantom.solids import Cut, Drum, Ellipsoid, Plate, Solid, Sweep, Triple, Tube, Union
+from service.phantom.solids import Drum, Ellipsoid, Plate, Solid, Sweep, Triple, Tube
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,18 @@ def sacrum(column: Column) -> Iterator[Part]:
         pieces.append(Tube((s["S3"].at(side * 24, 4, 0), s["S5"].at(side * 10, 2, 0)), (8, 6)))
     crest = [s[k].at(0, s[k].depth / 2 + 13, 0) for k in ("S1", "S2", "S3")]
     pieces.append(Tube(tuple(crest), (6, 6, 5)))
-    pieces.extend(Tube((s[k].at(x, 14, 0), s[k].at(0, s[k].depth / 2 + 13, 0)), (6, 5)) for k in ("S1", "S2") for x in (-24, 24))
+    pieces.extend(
+        Tube((s[k].at(x, 14, 0), s[k].at(0, s[k].depth / 2 + 13, 0)), (6, 5))
+        for k in ("S1", "S2")
+        for x in (-24, 24)
+    )
     yield Part(Union(tuple(pieces), blend=5), Tissue.SPONGIOSA, "sacrum", rim=Tissue.CORTEX, rim_mm=1.3)
     for k in ("S1", "S2"):
         v = s[k]
         middle = v.at(0, 0, -v.height / 2)
-        yield Part(Drum(middle, (v.width * 0.34, v.depth * 0.36), 1.6, v.axes), Tissue.ANNULUS, "sacrum", keeps_truth=True)
+        yield Part(
+            Drum(middle, (v.width * 0.34, v.depth * 0.36), 1.6, v.axes), Tissue.ANNULUS, "sacrum", keeps_truth=True
+        )
     tail, axes = s["S5"].at(0, 0, -s["S5"].height / 2), s["S5"]
     path = (tail, axes.at(0, -2, -18), axes.at(0, -8, -30))
     yield Part(Tube(path, (6, 5, 3.5)), Tissue.SPONGIOSA, rim=Tissue.CORTEX)
@@ -141,7 +148,9 @@ def _prostate(joints: Hips, rng: np.random.Generator) -> Iterator[Part]:
     centre = joints.mid(float(rng.uniform(-2, 2)), -8, -18)
     x, y, z = centre
     yield Part(Ellipsoid((x, y, z - 2), (wide + 7, deep + 5, tall + 3)), Tissue.FAT)
-    whole = Union((Ellipsoid(centre, (wide, deep, tall), power=2.3), Tube((centre, (x, y - 1, z - tall + 8)), (11, 9))), 8)
+    whole = Union(
+        (Ellipsoid(centre, (wide, deep, tall), power=2.3), Tube((centre, (x, y - 1, z - tall + 8)), (11, 9))), 8
+    )
     yield Part(whole, Tissue.PERIPHERAL_ZONE, "prostate", rim=Tissue.TENDON, rim_mm=1.0)
     front = Ellipsoid((x, y - 0.28 * deep, z + 3), (0.76 * wide, 0.66 * deep, 0.74 * tall))
     yield Part(front, Tissue.TRANSITION_ZONE, "prostate", rim=Tissue.TENDON, rim_mm=0.8, keeps_truth=True)

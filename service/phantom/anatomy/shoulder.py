@@ -1,14 +1,16 @@
-"""A seed and a side in, a shoulder out: humerus, scapula and clavicle in their muscles, and the chest beside them."""
+"""A seed and a side in, a shoulder out: humerus, scapula, clavicle, their muscles, and the chest beside them."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from dataclasses import dataclass
 
 import numpy as np
 
 from dicom_nodes.types import Laterality
 from service.phantom.body import Anatomy, Part
+from service.phantom.compound import Union
 from service.phantom.contrast import Tissue
-from service.phantom.solids import Ellipsoid, Plate, Sweep, Triple, Tube, Union
+from service.phantom.solids import Ellipsoid, Plate, Sweep, Triple, Tube
 
 MIDLINE_MM = 172.0
 """From the middle of the humeral head to the middle of the body."""
@@ -59,7 +61,12 @@ def _outline(joint: _Joint) -> Iterator[Part]:
         if tissue is not Tissue.MUSCLE:  # the fat of the armpit
             yield Part(Tube((joint.at(-70, 8, -18), joint.arm(2, 0, -84)), (40 + extra, 26 + extra)), tissue)
         yield Part(Tube((joint.at(-72, 18, 12), joint.at(-24, 8, 8)), (46 + extra, 46 + extra)), tissue)
-        limb = Tube((joint.arm(-2, 2, 6), joint.arm(12, 0, -40), joint.arm(14, 2, -190)), tuple(r + extra for r in (46, 47, 40)))
+        breast = ((joint.at(-120, -44, -40), joint.at(-54, -46, -24), joint.at(10, -22, -54)), (16, 16, 9))
+        yield Part(Tube(breast[0], tuple(r + extra for r in breast[1])), tissue)
+        limb = Tube(
+            (joint.arm(-2, 2, 6), joint.arm(12, 0, -40), joint.arm(14, 2, -190)),
+            tuple(r + extra for r in (46, 47, 40)),
+        )
         yield Part(limb, tissue)
     deltoid = Tube((joint.arm(0, 2, 4), joint.arm(12, 0, -40), joint.arm(14, 2, -190)), (44, 45, 38))
     yield Part(deltoid, Tissue.FAT)
@@ -82,9 +89,15 @@ def _chest(joint: _Joint) -> Iterator[Part]:
         wide = min(58 + 11 * n, 100) + 14
         path = [
             (joint.side * wide * u, 10 + v * (40 + 5 * min(n, 5)), high - w * (8 + 4 * n))
-            for u, v, w in ((0.2, 1.2, -1.5), (0.72, 1.1, -0.6), (1.0, 0.3, 0.2), (0.92, -0.6, 1.0), (0.5, -1.4, 1.7))
+            for u, v, w in (
+                (0.2, 1.2, -1.5),
+                (0.72, 1.1, -0.6),
+                (1.0, 0.3, 0.2),
+                (0.92, -0.6, 1.0),
+                (0.5, -1.4, 1.7),
+            )
         ]
-        for a, b in zip(path[:-1], path[1:], strict=True):
+        for a, b in pairwise(path):
             yield Part(Tube((a, b), (5.5, 5.5)), Tissue.SPONGIOSA, rim=Tissue.CORTEX)
 
 
@@ -145,7 +158,9 @@ def _scapula(joint: _Joint, name: str, j: np.ndarray) -> Iterator[Part]:
             Plate((neck, top, medial), 5.5 * k),
             Plate((neck, medial, low), 5.5 * k),
             Tube((at(-40, 8, -14), low), (8 * k, 7.5 * k)),
-            Tube((medial, at(-52, 40, 22), at(-14, 38 + j[6], 35), at(10, 20, 41), at(12, -3, 40)), (6, 7, 8, 9, 8)),
+            Tube(
+                (medial, at(-52, 40, 22), at(-14, 38 + j[6], 35), at(10, 20, 41), at(12, -3, 40)), (6, 7, 8, 9, 8)
+            ),
             Plate((neck, medial, at(-46, 40, 22)), 4.5 * k),
             Tube((at(-38, -2, 12), at(-36, -22, 22), at(-22, -38, 12 + j[7])), (9, 8, 7.5)),
         ),

@@ -6,8 +6,9 @@ import numpy as np
 
 from service.phantom.anatomy.column import LEVELS, Column, Vertebra
 from service.phantom.body import Part
+from service.phantom.compound import Union
 from service.phantom.contrast import Tissue
-from service.phantom.solids import Drum, Ellipsoid, Solid, Sweep, Triple, Tube, Union
+from service.phantom.solids import Drum, Ellipsoid, Solid, Sweep, Triple, Tube
 
 LABELLED = (*(f"C{n}" for n in range(3, 8)), *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
 """The levels that MRAnnotator knows, in the order of its labels."""

@@ -1,4 +1,4 @@
-"""A seed in, a whole trunk with neck and head out: the abdominal, pelvic and spinal protocols look at parts of it."""
+"""A seed in, a whole trunk with neck and head out: abdominal, pelvic and spinal protocols look at parts of it."""
 
 import numpy as np
 

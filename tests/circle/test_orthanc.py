@@ -1,0 +1,66 @@
+"""A real PACS beside us: Orthanc routes a study here by its own rules, and our SEG is in the same study there."""
+
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+
+from dicom_nodes.types import Node
+from service.phantom.dicom import write_dicom
+from service.phantom.protocols import make_phantom
+from service.verify import dice_by_structure, geometry_differences
+from tests.circle.site import running_site, wait_until
+from tests.conftest import free_port
+from tests.orthanc.server import Orthanc, missing, orthanc
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
+]
+
+AUTO_ROUTE = """
+function OnStableSeries(seriesId, tags, metadata)
+  if tags["Modality"] == "MR" then
+    SendToModality(seriesId, "sagittal")
+  end
+end
+"""
+
+
+def seg_of(server: Orthanc, study_uid: str) -> bytes | None:
+    """The SEG that the archive holds in this study; None while there is none."""
+    for series in server.get("series?expand"):
+        study = server.get(f"studies/{series['ParentStudy']}")
+        if study["MainDicomTags"]["StudyInstanceUID"] == study_uid and series["MainDicomTags"]["Modality"] == "SEG":
+            (instance,) = series["Instances"]
+            return server.get_bytes(f"instances/{instance}/file")
+    return None
+
+
+def test_orthanc_routes_a_study_here_and_finds_the_seg_in_the_same_study(tmp_path: Path) -> None:
+    phantom = make_phantom("knee", 4711)
+    series = write_dicom(phantom, tmp_path / "scanner", vendor="philips")
+    port = free_port()
+    modalities = {"sagittal": Node("SAGITTAL", "127.0.0.1", port)}
+    with (
+        orthanc(tmp_path / "orthanc", modalities, AUTO_ROUTE, {"StableAge": 1}) as server,
+        running_site(tmp_path / "site", [server.node], port=str(port), quiet_seconds="2.0") as site,
+    ):
+        for path in series.paths:
+            server.post("instances", path.read_bytes())
+        content = wait_until(lambda: seg_of(server, series.study_uid), 240, (site.site.home / "log").read_text)
+        _, (job,) = site.settled(series.series_uid)
+        assert job.state == "delivered"
+    seg = tmp_path / "seg.dcm"
+    seg.write_bytes(content)
+    assert geometry_differences(seg, series.paths) == ()
+    names = {value: name for name, value in phantom.labels.items()}
+    dice = dice_by_structure(seg, phantom.truth, phantom.affine, names)
+    assert set(dice) == {"femur", "patella", "fibula", "tibia"}
+    assert min(dice.values()) >= 0.70
+    segments = dcmread(DicomBytesIO(content), stop_before_pixels=True).SegmentSequence
+    side = "Right" if phantom.laterality == "R" else "Left"
+    for segment in segments:
+        (modifier,) = segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence
+        assert modifier.CodeMeaning == side
