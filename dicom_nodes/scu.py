@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +166,25 @@ def _association(node: Node, calling_aet: str, contexts: list[Any], timeout_seco
         association = ae.associate(node.host, node.port, contexts=contexts, ae_title=node.aet, evt_handlers=noted)
         if not association.is_established:
             raise _why_not(association, node, connected.is_set())
+        association._serve_request = partial(_give_back, association)
         yield association
         association.release()
     except socket.gaierror as error:
         raise Unreachable(f"{_named(node)}: {error.strerror}") from error
     finally:
         _close(ae)
+
+
+def _give_back(association: Any, message: Any, context_id: int) -> None:
+    """Put an answer that the association's own thread took back where the one who asked waits for it.
+
+    pynetdicom pauses that thread for each request, but on a busy machine it may take one more message first, drop
+    it as an unexpected request, and leave the asker to the end of its patience.
+    """
+    answers = association.dimse.msg_queue
+    with answers.mutex:
+        answers.queue.appendleft((context_id, message))
+        answers.not_empty.notify()
 
 
 def _prepare_pynetdicom() -> None:

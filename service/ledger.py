@@ -314,6 +314,12 @@ class Ledger:
         with self._engine.connect() as c:
             return _all(c, Delivery, select(t).where(t.c.job_id == job_id).order_by(t.c.id))
 
+    def delivery(self, delivery_id: int) -> Delivery | None:
+        """One delivery, or None."""
+        t = schema.deliveries
+        with self._engine.connect() as c:
+            return _one(c, Delivery, select(t).where(t.c.id == delivery_id))
+
     def deliveries_due(self, limit: int = 500) -> list[Delivery]:
         """Deliveries whose time has come, of jobs that still want them."""
         d, j = schema.deliveries, schema.jobs

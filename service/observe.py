@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import warnings
 
 
 class _Fields(logging.Formatter):
@@ -28,6 +29,9 @@ def log_to_stderr(process: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Fields())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # pydicom quotes values it finds invalid, and those may be a patient's.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
     for noisy in ("pynetdicom", "kombu", "amqp", "celery.utils", "httpx", "alembic", "highdicom", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

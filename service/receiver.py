@@ -9,6 +9,7 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,10 @@ from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.scu import count_instances
 from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
-from service.assemble import Abandoned, Assembler, AssemblyPolicy, SeriesRef
+from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
 from service.config import Site, read_site
 from service.dispatch import dispatch
-from service.jobs import SeriesState
+from service.jobs import IllegalTransitionError, SeriesState
 from service.ledger import OPEN, Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.queue import Hints
@@ -66,6 +67,8 @@ class Receiver:
         self._gathered: dict[str, _Gathered] = {}
         """What has come of every series that is not complete yet."""
         self._unwritten: set[str] = set()
+        self._decided: deque[Completed | Abandoned] = deque()
+        """What the assembler has decided and the ledger does not know yet."""
         self._to_route = threading.Event()
         self.stop = threading.Event()
         self._scp = StorageScp(
@@ -132,17 +135,27 @@ class Receiver:
         except queue.Empty:
             pass
         self._write()
-        for ended in self._assembler.due():
-            self._gathered.pop(ended.series_uid, None)
-            if isinstance(ended, Abandoned):
-                self._ledger.move_series(ended.series_uid, SeriesState.FAILED, ended.reason)
-                event(log, logging.ERROR, "abandoned", series_uid=ended.series_uid, reason=ended.reason)
-            else:
-                self._ledger.move_series(ended.series_uid, SeriesState.COMPLETE, ended.evidence)
-                event(log, logging.INFO, "complete", series_uid=ended.series_uid, evidence=ended.evidence)
-                self._to_route.set()
+        self._decided.extend(self._assembler.due())
+        while self._decided:
+            self._settle(self._decided[0])
+            self._decided.popleft()
         for wanted in self._assembler.queries():
             threading.Thread(target=self._ask, args=(wanted,), name="count", daemon=True).start()
+
+    def _settle(self, decided: Completed | Abandoned) -> None:
+        """Write down that a series is complete or given up; the assembler says it only once."""
+        self._gathered.pop(decided.series_uid, None)
+        if isinstance(decided, Abandoned):
+            state, why, level = SeriesState.FAILED, decided.reason, logging.ERROR
+        else:
+            state, why, level = SeriesState.COMPLETE, decided.evidence, logging.INFO
+        try:
+            self._ledger.move_series(decided.series_uid, state, why)
+        except IllegalTransitionError as error:
+            event(log, logging.WARNING, "an operator was faster", why=str(error))
+            return
+        event(log, level, state.value, series_uid=decided.series_uid, instances=decided.instances, why=why)
+        self._to_route.set()
 
     def _take(self, news: News) -> None:
         match news:
@@ -207,6 +220,8 @@ class Receiver:
                 return
             try:
                 dispatch(self._site, self._ledger, self._submodels, series)
+            except IllegalTransitionError as error:
+                event(log, logging.INFO, "a late instance was faster than routing", why=str(error))
             except Exception as error:  # one series must not stop the others; it ends visibly
                 log.exception("routing broke", extra={"fields": {"series_uid": series.series_uid}})
                 reason = f"routing failed: {type(error).__name__}: {error}"

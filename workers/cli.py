@@ -6,18 +6,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
-from service.route import decide
 
 from dicom_nodes.encode import ENCODERS
 from dicom_nodes.errors import ConfigurationError, SagittalError
-from dicom_nodes.types import Laterality, ResultIdentity, Volume
 from dicom_nodes.headers import read_headers
+from dicom_nodes.types import Laterality, ResultIdentity, Volume
 from dicom_nodes.volumes import find_volumes
 from service.config import read_site
 from service.ledger import open_ledger
 from service.observe import log_to_stderr
 from service.queue import DELIVER, ENCODE, Hints, declare, inference_queue, make_app
 from service.redis_server import redis_url
+from service.route import decide
 from service.submodel import SubModel, site_submodels
 from workers.models import WarmModels
 from workers.pipeline import Workshop

@@ -117,8 +117,8 @@ def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
 
 def deliver(shop: Workshop, delivery_id: int) -> None:
     """Send one object to one destination once; the ledger says when to try again."""
-    due = {delivery.id: delivery for delivery in shop.ledger.deliveries_due()}.get(delivery_id)
-    target = None if due is None else _destination(shop.site, due.destination)
+    asked = shop.ledger.delivery(delivery_id)
+    target = None if asked is None else _destination(shop.site, asked.destination)
     lease_seconds = 60.0 if target is None else 4 * target.timeout_seconds + 60.0
     delivery = shop.ledger.claim_delivery(delivery_id, lease_seconds)
     if delivery is None:

@@ -49,4 +49,5 @@ class Cut:
         """The worse of the solid's distance and the plane's."""
         n = np.asarray(self.normal, dtype=float)
         n /= np.linalg.norm(n)
-        return np.maximum(self.solid.distance(points), dot(points, n) - np.float32(n @ np.asarray(self.through)))
+        plane = dot(points, n) - np.float32(n @ np.asarray(self.through))
+        return np.asarray(np.maximum(self.solid.distance(points), plane), dtype=np.float32)

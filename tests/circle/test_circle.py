@@ -167,7 +167,7 @@ def test_a_bad_series_ends_with_the_rule_it_broke_and_disturbs_nothing(
 
 
 PROPOSALS = ("-x=", "-xs", "-xy", "-xx", "-xv", "-xw", "-xt", "-xu", "-xr", "-xd")
-"""storescu proposes one compressed transfer syntax at a time: none, then JPEG, JPEG 2000, JPEG-LS, RLE, deflated."""
+"""storescu proposes one compressed transfer syntax at a time: none, JPEG, JPEG 2000, JPEG-LS, RLE, deflated."""
 
 
 def send_folder(site: RunningSite, folder: Path, proposal: str) -> subprocess.CompletedProcess[bytes]:

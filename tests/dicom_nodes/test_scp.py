@@ -1,5 +1,6 @@
 """The Storage SCP, with real senders: dcmtk over the network, and our own SCU where bytes must be exact."""
 
+import gc
 import os
 import resource
 import socket
@@ -421,6 +422,24 @@ def test_accepted_sockets_send_without_nagles_delay(tmp_path: Path) -> None:
     with receiving(tmp_path / "in", heard) as receiver:
         scu.store(receiver.node, "MODALITY", [Object().write(tmp_path)])
     assert options == [1]
+
+
+def test_the_sockets_of_ended_associations_are_closed(tmp_path: Path) -> None:
+    def open_sockets() -> int:
+        return sum(
+            "socket" in str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+        )
+
+    gc.disable()  # so that nothing but the node itself closes them
+    try:
+        with receiving(tmp_path / "in") as receiver:
+            before = open_sockets()
+            for _ in range(5):
+                with associated(receiver.node, MR_EXPLICIT) as association:
+                    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: len(receiver.ended) == 5 and open_sockets() <= before)
+    finally:
+        gc.enable()
 
 
 def test_nested_sequences_of_undefined_length_are_walked_over() -> None:

@@ -148,6 +148,16 @@ def test_a_failed_echo_is_refused_with_its_status() -> None:
     assert refused.value.status == 0x0122
 
 
+def test_an_answer_that_the_wrong_thread_took_still_reaches_the_asker(tmp_path: Path) -> None:
+    with answering([]) as node, scu._association(node, "SAGITTAL", [build_context(MR)], 5) as association:
+        association._reactor_checkpoint.clear()  # as for a request
+        association._serve_request("the answer", 1)
+        association._serve_request("one before it", 1)
+        taken = [association.dimse.get_msg(block=True) for _ in range(2)]
+        association._reactor_checkpoint.set()
+    assert taken == [(1, "one before it"), (1, "the answer")]
+
+
 def test_requests_leave_without_nagles_delay() -> None:
     seen: list[int] = []
     ended = threading.Event()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_nodes.orientation import reorient
+from dicom_nodes.types import Laterality
 from service.phantom.protocols import make_phantom
 from workers.phantom_models.datasets import MODEL_AXES, Recipe
 from workers.phantom_models.plans import CONFIGURATION, PLANS, dataset_json, plans_json
@@ -33,9 +34,9 @@ class Case:
     spacing_mm: tuple[float, float, float]
 
 
-def case(protocol: str, seed: int, voxel_scale: float) -> Case:
+def case(protocol: str, seed: int, voxel_scale: float, laterality: Laterality | None = None) -> Case:
     """The phantom of `seed`, with in-plane pixels `voxel_scale` times as large, turned to the model's axes."""
-    phantom = make_phantom(protocol, seed, voxel_scale=voxel_scale)
+    phantom = make_phantom(protocol, seed, voxel_scale=voxel_scale, laterality=laterality)
     image = reorient(phantom.pixels.astype(np.float32), phantom.affine, MODEL_AXES)
     labels = reorient(phantom.truth, phantom.affine, MODEL_AXES)
     return Case(image.array.astype(np.float32), labels.array.astype(np.uint8), image.spacing_mm)

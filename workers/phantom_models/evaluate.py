@@ -45,9 +45,9 @@ class Run:
     seconds: float
 
 
-def run(model: nnunet.LoadedModel, recipe: Recipe, protocol: str, seed: int) -> Run:
-    """Predict one phantom at full resolution and compare it with its truth."""
-    one = case(protocol, seed, voxel_scale=1.0)
+def run(model: nnunet.LoadedModel, recipe: Recipe, protocol: str, seed: int, voxel_scale: float = 1.0) -> Run:
+    """Predict one phantom, at full resolution by default, and compare it with its truth."""
+    one = case(protocol, seed, voxel_scale)
     started = time.perf_counter()
     found = model.predict(one.image, one.spacing_mm, _silent)
     seconds = time.perf_counter() - started

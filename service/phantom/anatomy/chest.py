@@ -40,11 +40,11 @@ def lungs(habit: Habit) -> Iterator[Part]:
 def _heart(column: Column, rng: np.random.Generator) -> Iterator[Part]:
     t = {f"T{n}": column[f"T{n}"] for n in range(1, 11)}
     levels = ("T10", "T9", "T7", "T5", "T3", "T2", "T1")
-    z = tuple(t[k].centre[2] for k in levels)
+    heights = tuple(t[k].centre[2] for k in levels)
     fat = Sweep(
-        z,
-        tuple(column.x(h) for h in z),
-        tuple(column.y(h) - ahead for h, ahead in zip(z, (64, 62, 60, 54, 42, 30, 22), strict=True)),
+        heights,
+        tuple(column.x(h) for h in heights),
+        tuple(column.y(h) - ahead for h, ahead in zip(heights, (64, 62, 60, 54, 42, 30, 22), strict=True)),
         (8, 26, 28, 26, 24, 20, 8),
         (12, 52, 62, 58, 40, 26, 8),
     )

@@ -1,8 +1,8 @@
 """A seed and a side in, a shoulder out: humerus, scapula, clavicle, their muscles, and the chest beside them."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
