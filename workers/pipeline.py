@@ -89,7 +89,10 @@ def encode(shop: Workshop, job_id: str) -> None:
         return
     try:
         made = _encode(shop, job)
-    except (EmptyResult, SeriesUnreadable) as error:
+    except EmptyResult:
+        what = f"{job.submodel} found none of the structures of protocol {job.protocol}, so nothing was sent"
+        _fail(shop, job, f"series {job.series_uid}: {what}. See how it was routed: sagittal jobs show {job.id}")
+    except SeriesUnreadable as error:
         _fail(shop, job, str(error))
     except Exception as error:  # recorded as the job's reason; the worker goes on
         log.exception("encoding broke", extra={"fields": job.log_context()})

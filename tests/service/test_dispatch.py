@@ -1,0 +1,111 @@
+"""Dispatch: a complete series gets its jobs or its reason; the same content once, new content a new revision."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom_nodes.types import Laterality
+from service.config import Site
+from service.dispatch import dispatch
+from service.jobfolder import JobFolder
+from service.jobs import Job, JobState, SeriesRecord, SeriesState
+from service.ledger import Ledger, open_ledger
+from service.phantom.dicom import PhantomSeries, write_dicom
+from service.phantom.protocols import make_phantom
+from service.submodel import load_submodels
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    values = {
+        "receive": {"aet": "SAGITTAL"},
+        "destination": [{"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": 104}],
+    }
+    return Site.model_validate(values).model_copy(update={"home": tmp_path})
+
+
+@pytest.fixture
+def ledger(site: Site) -> Iterator[Ledger]:
+    ledger = open_ledger(site.ledger_url, actor="test")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture(scope="module")
+def knee(tmp_path_factory: pytest.TempPathFactory) -> PhantomSeries:
+    phantom = make_phantom("knee", 5, voxel_scale=5.0, laterality=Laterality.LEFT)
+    return write_dicom(phantom, tmp_path_factory.mktemp("knee"))
+
+
+def receive(site: Site, ledger: Ledger, series: PhantomSeries, paths: tuple[Path, ...]) -> None:
+    """Lay files where the SCP lays them, and let the series be complete."""
+    folder = site.incoming / series.series_uid
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        shutil.copy(path, folder / f"{dcmread(path, stop_before_pixels=True).SOPInstanceUID}.dcm")
+    ledger.heard(series.series_uid, series.study_uid, "MR1", len(list(folder.iterdir())))
+    ledger.move_series(series.series_uid, SeriesState.COMPLETE, "quiet for 5 s")
+
+
+def dispatched(site: Site, ledger: Ledger, series: PhantomSeries) -> tuple[SeriesRecord, list[Job]]:
+    complete = ledger.series(series.series_uid)
+    assert complete is not None
+    dispatch(site, ledger, load_submodels(), complete)
+    record = ledger.series(series.series_uid)
+    assert record is not None
+    return record, ledger.list_jobs(series_uid=series.series_uid)
+
+
+def test_a_left_knee_becomes_one_job_that_knows_its_frames_and_its_side(
+    site: Site, ledger: Ledger, knee: PhantomSeries
+) -> None:
+    receive(site, ledger, knee, knee.paths)
+    record, (job,) = dispatched(site, ledger, knee)
+    assert (record.state, record.revision) == (SeriesState.ROUTED, 1)
+    assert (job.submodel, job.protocol, job.laterality) == ("mrannotator-shoulder-knee", "knee", "L")
+    volume = JobFolder(site.jobs, job.id).load_volume()
+    assert len(volume.frames) == len(knee.paths)
+    assert all(frame.path.is_relative_to(site.incoming) for frame in volume.frames)
+    assert "routed: knee, left" in record.explanation
+
+
+def test_the_same_content_again_leaves_the_result_alone(site: Site, ledger: Ledger, knee: PhantomSeries) -> None:
+    receive(site, ledger, knee, knee.paths)
+    _, (first,) = dispatched(site, ledger, knee)
+    receive(site, ledger, knee, knee.paths)
+    record, (second,) = dispatched(site, ledger, knee)
+    assert first == second
+    assert (record.revision, record.state) == (1, SeriesState.ROUTED)
+
+
+def test_more_content_is_a_new_revision_whose_job_replaces_the_old(
+    site: Site, ledger: Ledger, knee: PhantomSeries
+) -> None:
+    receive(site, ledger, knee, knee.paths[:-2])
+    dispatched(site, ledger, knee)
+    receive(site, ledger, knee, knee.paths[-2:])
+    record, jobs = dispatched(site, ledger, knee)
+    assert record.revision == 2
+    assert {job.revision: job.state for job in jobs} == {1: JobState.SUPERSEDED, 2: JobState.QUEUED}
+
+
+def test_two_slices_fail_and_rule_and_series_are_named(site: Site, ledger: Ledger, knee: PhantomSeries) -> None:
+    receive(site, ledger, knee, knee.paths[:2])
+    record, jobs = dispatched(site, ledger, knee)
+    assert (record.state, jobs) == (SeriesState.FAILED, [])
+    assert "too few slices" in record.reason
+    assert knee.series_uid in record.reason
+
+
+def test_what_is_no_mr_is_unrouted_and_not_an_error(site: Site, ledger: Ledger, knee: PhantomSeries) -> None:
+    receive(site, ledger, knee, knee.paths)
+    for path in (site.incoming / knee.series_uid).iterdir():
+        dataset = dcmread(path)
+        dataset.Modality = "CT"
+        dataset.save_as(path)
+    record, jobs = dispatched(site, ledger, knee)
+    assert (record.state, jobs) == (SeriesState.UNROUTED, [])
+    assert "wrong modality" in record.reason
