@@ -35,6 +35,8 @@ R = TypeVar("R")
 OPEN = "open"
 """An association that has not ended."""
 
+_MIGRATION_LOCK = 7345227301
+
 _ENUMS: dict[type, type[StrEnum]] = {SeriesRecord: SeriesState, Job: JobState, Delivery: DeliveryState}
 
 
@@ -46,6 +48,9 @@ def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect().execution_options(write=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            # Processes that start together take turns; SQLite's write lock does the same by itself.
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return Ledger(engine, actor, now)
@@ -78,6 +83,11 @@ class Ledger:
         self._engine = engine
         self._actor = actor
         self.now = now
+
+    @property
+    def url(self) -> str:
+        """Where it lies, as an SQLAlchemy URL."""
+        return self._engine.url.render_as_string(hide_password=False)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -142,6 +152,13 @@ class Ledger:
         query = select(t).order_by(t.c.last_heard_at.desc()).limit(limit)
         with self._engine.connect() as c:
             return _all(c, SeriesRecord, query.where(t.c.state.in_(states)) if states else query)
+
+    def count_series(self) -> dict[SeriesState, int]:
+        """How many series stand in each state."""
+        t = schema.series
+        with self._engine.connect() as c:
+            rows = c.execute(select(t.c.state, func.count()).group_by(t.c.state)).all()
+        return {SeriesState(state): int(count) for state, count in rows}
 
     def refused(self, calling_aet: str, sop_instance_uid: str, status: int, reason: str) -> None:
         """Record an object that was not accepted."""

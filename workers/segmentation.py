@@ -1,6 +1,7 @@
 """One volume and its sub-model in; the label map on the volume's own grid out."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +10,39 @@ from dicom_nodes.orientation import reorient
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.types import Algorithm, LabelMap, Laterality, Segment, Volume
 from service.submodel import SubModel
-from workers.runners.nnunet import LoadedModel
 
 Report = Callable[[str, int], None]
 """Called with the stage ("read", "preprocess", "network", "resample") and the per cent of the whole."""
+
+
+class Model(Protocol):
+    """A network that is ready to run, as `workers.runners.nnunet.LoadedModel`."""
+
+    @property
+    def digest(self) -> str:
+        """Changes with the weights."""
+        ...
+
+    @property
+    def phantom(self) -> bool:
+        """Trained on synthetic phantoms, by the word of the weights themselves."""
+        ...
+
+    def predict(
+        self,
+        array: npt.NDArray[np.float32],
+        spacing_mm: tuple[float, float, float],
+        progress: Callable[[str, float], None],
+    ) -> npt.NDArray[np.uint8]:
+        """The label map (z, y, x) of an array (z, y, x) on the model's own axes."""
+        ...
+
 
 _SPAN = {"preprocess": (5, 15), "network": (15, 85), "resample": (85, 100)}
 
 
 def segment(
-    volume: Volume, submodel: SubModel, protocol: str, side: Laterality | None, model: LoadedModel, report: Report
+    volume: Volume, submodel: SubModel, protocol: str, side: Laterality | None, model: Model, report: Report
 ) -> LabelMap:
     """Read a volume, run the sub-model in its own orientation, and lay what the protocol keeps back on the volume.
 

@@ -10,8 +10,6 @@ ROWS = 60
 """How many series the page shows."""
 REFUSALS = 20
 """How many refusals the page shows."""
-MOST_COUNTED = 500
-"""Series of one state are counted as far as this."""
 
 S, J = SeriesState, JobState
 
@@ -47,8 +45,6 @@ class Tile:
 
     group: Group
     number: int
-    more: bool
-    """There are more than `number`, which were not counted."""
     parts: tuple[str, ...]
 
 
@@ -74,14 +70,9 @@ class SeriesRow:
     lines: tuple[JobLine, ...]
 
 
-def count_series(ledger: Ledger) -> dict[SeriesState, int]:
-    """How many series stand in each state, as far as MOST_COUNTED."""
-    return {state: len(ledger.list_series(state, limit=MOST_COUNTED)) for state in SeriesState}
-
-
 def tiles(ledger: Ledger) -> tuple[Tile, ...]:
     """The groups in the order of a series' way."""
-    of_series, of_jobs = count_series(ledger), ledger.count_jobs()
+    of_series, of_jobs = ledger.count_series(), ledger.count_jobs()
     return tuple(_tile(group, of_series, of_jobs) for group in Group)
 
 
@@ -91,10 +82,9 @@ def _tile(group: Group, of_series: dict[SeriesState, int], of_jobs: dict[JobStat
     if group is Group.FAILED:  # one state by name, of two kinds of thing
         series, jobs = [("series", series[0][1])], [("jobs", jobs[0][1])]
     counted = [*series, *jobs]
-    more = any(number >= MOST_COUNTED for _, number in series)
     parts = tuple(f"{number} {name}" for name, number in counted if number) if len(counted) > 1 else ()
     number = sum(number for _, number in counted)
-    return Tile(group, number, more, parts)
+    return Tile(group, number, parts)
 
 
 def rows(ledger: Ledger, group: Group | None, limit: int = ROWS) -> tuple[SeriesRow, ...]:

@@ -22,7 +22,7 @@ pytestmark = [
 AUTO_ROUTE = """
 function OnStableSeries(seriesId, tags, metadata)
   if tags["Modality"] == "MR" then
-    SendToModality(seriesId, "sagittal")
+    RestApiPost("/modalities/sagittal/store", DumpJson({Resources={seriesId}, Synchronous=false}, true))
   end
 end
 """

@@ -1,13 +1,17 @@
 """The ledger: states move only as the tables say, a lease has one holder, and a result goes to each place once."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from service.jobs import DeliveryState, IllegalTransitionError, Job, JobState, ResultObject, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
+from service.schema import metadata
 
 SERIES, STUDY = "1.2.3", "1.2"
 
@@ -25,11 +29,32 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+def execute(url: str, statement: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+        execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    ledger = open_ledger(url, actor="test", now=clock)
     yield ledger
     ledger.close()
+
+
+def test_many_processes_may_open_a_new_ledger_at_once(ledger: Ledger) -> None:
+    url = ledger.url
+    for table in [*metadata.tables, "alembic_version"]:
+        execute(url, f"DROP TABLE {table}" + (" CASCADE" if "postgresql" in url else ""))
+    code = f"from service.ledger import open_ledger; open_ledger({url!r}, actor='x').close()"
+    command = [sys.executable, "-c", code]
+    openers = [subprocess.Popen(command) for _ in range(4)]
+    assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
 
 
 def new_job(revision: int = 1, volume: int = 1) -> Job:
