@@ -15,6 +15,7 @@ from pydicom.dataset import FileDataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_nodes import jpeg
 from dicom_nodes.attributes import FrameView, numbers
 from dicom_nodes.errors import Rule, SeriesUnreadable
 from dicom_nodes.headers import UNREADABLE
@@ -32,6 +33,7 @@ def read_voxels(volume: Volume) -> Voxels:
 
     Raises SeriesUnreadable (FILE, TRUNCATED, UNDECODABLE or MATRIX), naming the instance.
     """
+    jpeg.install()
     array = np.empty(volume.shape, dtype=np.float32)
     slices: dict[Path, list[int]] = {}
     for z, ref in enumerate(volume.frames):
