@@ -74,8 +74,11 @@ def wait_until(
 
 
 @contextmanager
-def running_site(folder: Path, send_to: Sequence[Node], **edits: str) -> Iterator[RunningSite]:
-    """Start a site that delivers to these nodes; `edits` replaces lines of its site.toml, by their key."""
+def running_site(folder: Path, send_to: Sequence[Node], more: str = "", **edits: str) -> Iterator[RunningSite]:
+    """Start a site that delivers to these nodes.
+
+    `edits` replaces lines of its site.toml, by their key; `more` is put at its end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = site_toml("SAGITTAL", "127.0.0.1", free_port(), free_port(), tuple(send_to))
     for key, value in edits.items():
@@ -85,7 +88,7 @@ def running_site(folder: Path, send_to: Sequence[Node], **edits: str) -> Iterato
         assert "\n".join(lines) != text, f"site.toml has no {key}"
         text = "\n".join(lines)
     path = folder / "site.toml"
-    path.write_text(text)
+    path.write_text(text + more)
     site = read_site(path)
     command = [sys.executable, "-m", "service", "up", "--site", str(path)]
     with (folder / "log").open("wb") as log:

@@ -64,3 +64,20 @@ def test_orthanc_routes_a_study_here_and_finds_the_seg_in_the_same_study(tmp_pat
     for segment in segments:
         (modifier,) = segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence
         assert modifier.CodeMeaning == side
+
+
+def test_where_the_pacs_can_be_asked_a_series_is_complete_as_soon_as_the_count_agrees(tmp_path: Path) -> None:
+    series = write_dicom(make_phantom("lumbar", 4712, voxel_scale=3.0), tmp_path / "scanner", vendor="siemens")
+    port = free_port()
+    modalities = {"sagittal": Node("SAGITTAL", "127.0.0.1", port)}
+    with orthanc(tmp_path / "orthanc", modalities, AUTO_ROUTE, {"StableAge": 1}) as server:
+        query = f'\n[query]\naet = "{server.aet}"\nhost = "127.0.0.1"\nport = {server.dicom_port}\n'
+        with running_site(tmp_path / "site", [server.node], query, port=str(port), quiet_seconds="3600.0") as site:
+            for path in series.paths:
+                server.post("instances", path.read_bytes())
+            record, (job,) = site.settled(series.series_uid)
+            causes = [step.cause for step in site.ledger.history("series", series.series_uid)]
+    assert job.state == "delivered"
+    count = len(series.paths)
+    assert any(f"{count} of {count} instances by the PACS" in cause for cause in causes), causes
+    assert record.instance_count == count
