@@ -207,6 +207,7 @@ port = {web_port}
 inference_processes = 1
 # threads = 2                # per inference process; default: all cores
 # device = "auto"            # "cuda" where a GPU is, else "cpu"
+# lease_seconds = 30.0       # a worker that was not heard of for so long has lost its job to another
 """
 
 DESTINATION_TOML = """\

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="phantoms per protocol")
     parser.add_argument("--iterations", type=int, help="training steps")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the training after so long")
+    parser.add_argument("--start-from", type=Path, help="checkpoint of an earlier training of the same recipe")
     parser.add_argument("--processes", type=int, default=2, help="for drawing phantoms")
     parser.add_argument("--threads", type=int, default=2, help="for training")
     parser.add_argument("--work", type=Path, default=Path("phantom_training"), help="folder for cases and logs")
@@ -33,7 +34,7 @@ def main() -> None:
     cases = arguments.cases or recipe.cases
     _nnunet_environment(arguments.work.resolve(), arguments.threads)
     _draw(recipe, arguments.work, cases, arguments.processes)
-    _train(recipe, arguments.work, arguments.iterations or recipe.iterations, arguments.minutes, arguments.threads)
+    _train(recipe, arguments)
     _install(recipe, arguments.work, cases, arguments.models)
 
 
@@ -55,20 +56,22 @@ def _draw(recipe: Recipe, work: Path, cases: int, processes: int) -> None:
         training_cases.write(recipe, work / "preprocessed", cases, pool)
 
 
-def _train(recipe: Recipe, work: Path, iterations: int, minutes: float, threads: int) -> None:
+def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415  (after the environment)
 
     from workers.phantom_models.trainer import ITERATIONS_PER_EPOCH, PhantomTrainer  # noqa: PLC0415
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    base = work / "preprocessed" / recipe.dataset
+    base = arguments.work / "preprocessed" / recipe.dataset
     plans = json.loads((base / f"{PLANS}.json").read_text())
     trainer = PhantomTrainer(
         {**plans, "continue_training": False}, CONFIGURATION, 0, json.loads((base / "dataset.json").read_text())
     )
-    trainer.num_epochs = max(1, iterations // ITERATIONS_PER_EPOCH)
-    trainer.budget_seconds = minutes * 60
+    trainer.num_epochs = max(1, (arguments.iterations or recipe.iterations) // ITERATIONS_PER_EPOCH)
+    trainer.budget_seconds = arguments.minutes * 60
+    if arguments.start_from:
+        trainer.start_from(arguments.start_from)
     trainer.run_training()
 
 

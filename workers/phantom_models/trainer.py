@@ -1,6 +1,7 @@
 """nnU-Net's own trainer without mirroring, set for small networks and two CPU cores."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import (
     nnUNetTrainerNoMirroring,
 )
+
+from workers.phantom_models.loss import FOREGROUND_AT_START, PresentDiceAndCrossEntropy
 
 ITERATIONS_PER_EPOCH = 50
 
@@ -52,6 +55,19 @@ class PhantomTrainer(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # nnU-Net
         """AdamW converges in a tenth of the iterations that nnU-Net's SGD wants, which is what a CPU has."""
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolynomialDecay(optimizer, self)
+
+    def _build_loss(self) -> PresentDiceAndCrossEntropy:
+        return PresentDiceAndCrossEntropy(self.label_manager.num_segmentation_heads)
+
+    def on_train_epoch_start(self) -> None:
+        """Let foreground weigh less as the training goes on, and no more than background in its second half."""
+        super().on_train_epoch_start()
+        self.loss.foreground = FOREGROUND_AT_START ** max(0.0, 1.0 - 2.0 * self.done())
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Take the weights of an earlier training of the same recipe; the file is unpickled."""
+        self.initialize()
+        self.network.load_state_dict(torch.load(checkpoint, weights_only=False)["network_weights"])
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802
         self,
