@@ -32,7 +32,7 @@ def log_to_stderr(process: str, level: int = logging.INFO) -> None:
     # pydicom quotes values it finds invalid, and those may be a patient's.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="pydicom")
-    for noisy in ("pynetdicom", "kombu", "amqp", "celery.utils", "httpx", "alembic", "highdicom", "uvicorn.access"):
+    for noisy in ("pynetdicom", "kombu", "celery.app", "celery.worker.strategy", "numexpr", "alembic", "highdicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
+from celery.signals import setup_logging
 
 from dicom_nodes.encode import ENCODERS
 from dicom_nodes.errors import ConfigurationError, SagittalError
@@ -71,8 +72,13 @@ def _serve(shop: Workshop, name: str, queues: list[str], pool: list[str]) -> Non
     app = make_app(redis_url(shop.site))
     declare(app, queues)
     register(app, shop)
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+    setup_logging.connect(_own_logging)
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["--quiet", "worker", f"--hostname={name}@%h", *pool, *quiet])
+
+
+def _own_logging(**_: object) -> None:
+    """Celery sets up no logging where something listens to this signal: ours stands already."""
 
 
 @main.command()

@@ -51,7 +51,7 @@ class RunningSite:
     def worker_pid(self, name: str) -> int:
         """The process of one worker, as `inference-1`."""
         found = subprocess.run(
-            ["pgrep", "-f", f"--site {self.site_file} --name {name}"], capture_output=True, text=True
+            ["pgrep", "-f", "--", f"--site {self.site_file} --name {name}"], capture_output=True, text=True
         )
         return int(found.stdout.split()[0])
 
