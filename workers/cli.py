@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
+import numpy as np
 from celery.signals import setup_logging
 
 from dicom_nodes.encode import ENCODERS
@@ -102,7 +103,7 @@ def _segment(folder: Path, name: str, out: Path, weights: str, protocol: str | N
         raise ConfigurationError(f"no sub-model {name}; there are {', '.join(sorted(submodels))}")
     submodel = submodels[name]
     volume = _volume(folder, index)
-    protocol, side = _protocol(volume, submodel, protocol)
+    protocol, side = _protocol(volume, submodel, tuple(submodels.values()), protocol)
 
     def report(stage: str, percent: int) -> None:
         click.echo(f"\r{stage:<12} {percent:3d} %", nl=False, err=True)
@@ -113,7 +114,11 @@ def _segment(folder: Path, name: str, out: Path, weights: str, protocol: str | N
     now = datetime.now().astimezone()
     identity = ResultIdentity(name, protocol, 1, side, now, version("sagittal"), "command line")
     ENCODERS["seg"](label_map, volume, identity).save_as(out, enforce_file_format=True)
-    click.echo(f"{out}: {protocol}, {len(label_map.segments)} structures looked for")
+    litres = float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1e6
+    for each in label_map.segments:
+        if count := int((label_map.array == each.value).sum()):
+            click.echo(f"{each.name:<24} {count * litres * 1000:8.1f} mL")
+    click.echo(f"{out}: {protocol}{f' {side}' if side else ''}, by {name}")
 
 
 def _volume(folder: Path, index: int | None) -> Volume:
@@ -129,14 +134,16 @@ def _volume(folder: Path, index: int | None) -> Volume:
     return chosen[0]
 
 
-def _protocol(volume: Volume, submodel: SubModel, wanted: str | None) -> tuple[str, Laterality | None]:
-    decision = decide(volume, [submodel])
+def _protocol(
+    volume: Volume, submodel: SubModel, submodels: Sequence[SubModel], wanted: str | None
+) -> tuple[str, Laterality | None]:
+    decision = decide(volume, submodels)
     route = next(iter(decision.routes), None)
     if wanted is not None:
         return wanted, route.laterality if route and route.protocol == wanted else None
-    if route is None:
+    if route is None or route.submodel != submodel.name:
         names = ", ".join(protocol.name for protocol in submodel.protocol)
         raise ConfigurationError(
-            f"{decision.summary}. If you know better, name the protocol with --protocol: {names}"
+            f"not routed to {submodel.name}: {decision.summary}. If you know better, use --protocol with: {names}"
         )
     return route.protocol, route.laterality
