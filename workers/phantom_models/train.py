@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="training steps")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the training after so long")
     parser.add_argument("--start-from", type=Path, help="checkpoint of an earlier training of the same recipe")
+    parser.add_argument("--behind", type=float, default=0.0, help="the part of the training that it has done")
     parser.add_argument("--processes", type=int, default=2, help="for drawing phantoms")
     parser.add_argument("--threads", type=int, default=2, help="for training")
     parser.add_argument("--work", type=Path, default=Path("phantom_training"), help="folder for cases and logs")
@@ -71,7 +72,7 @@ def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     trainer.num_epochs = max(1, (arguments.iterations or recipe.iterations) // ITERATIONS_PER_EPOCH)
     trainer.budget_seconds = arguments.minutes * 60
     if arguments.start_from:
-        trainer.start_from(arguments.start_from)
+        trainer.start_from(arguments.start_from, arguments.behind)
     trainer.run_training()
 
 

@@ -44,12 +44,13 @@ class PhantomTrainer(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # nnU-Net
         self.enable_deep_supervision = False
         self.save_every = 4
         self.budget_seconds = float("inf")
+        self.behind = 0.0
         self.started = time.monotonic()
 
     def done(self) -> float:
         """The part of the training that lies behind, by epochs or by the clock, whichever is further."""
         elapsed = (time.monotonic() - self.started) / self.budget_seconds
-        return float(max(self.current_epoch / self.num_epochs, elapsed))
+        return self.behind + (1.0 - self.behind) * max(self.current_epoch / self.num_epochs, elapsed)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, "PolynomialDecay"]:
         """AdamW converges in a tenth of the iterations that nnU-Net's SGD wants, which is what a CPU has."""
@@ -64,9 +65,13 @@ class PhantomTrainer(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # nnU-Net
         super().on_train_epoch_start()
         self.loss.foreground = FOREGROUND_AT_START ** max(0.0, 1.0 - 2.0 * self.done())
 
-    def start_from(self, checkpoint: Path) -> None:
-        """Take the weights of an earlier training of the same recipe; the file is unpickled."""
+    def start_from(self, checkpoint: Path, behind: float) -> None:
+        """Go on with the weights of an earlier training of the same recipe, `behind` of it done.
+
+        The file is unpickled: it must be this trainer's own.
+        """
         self.initialize()
+        self.behind = behind
         self.network.load_state_dict(torch.load(checkpoint, weights_only=False)["network_weights"])
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802
