@@ -38,10 +38,13 @@ from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import PROTOCOLS, make_phantom
 from service.pictures import overlay
 from service.submodel import load_submodels
-from service.verify import dice_by_structure, geometry_differences
+from service.verify import compare, geometry_differences
 
 LEAST_MEAN, LEAST_DICE = 0.90, 0.70
 """What a protocol has to reach on average, and each structure by itself, to count as right."""
+
+MOST_CLAIMED_ML = 1.0
+"""Specks of a structure that is not there are shown; more than this of one is wrong."""
 
 SCANNERS = (
     ("siemens", False), ("ge", False), ("philips", False), ("siemens", True),
@@ -64,13 +67,16 @@ class _Study:
     back_at: float = 0.0
     seg: Path | None = None
     dice: dict[str, float] = field(default_factory=dict)
+    claimed_ml: dict[str, float] = field(default_factory=dict)
+    """Structures that came back although the phantom does not show them."""
     faults: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
         """True when the result came back, lies in place and agrees with the truth."""
         values = list(self.dice.values())
-        return bool(values) and not self.faults and min(values) >= LEAST_DICE and _mean(values) >= LEAST_MEAN
+        sound = not self.faults and max(self.claimed_ml.values(), default=0.0) <= MOST_CLAIMED_ML
+        return bool(values) and sound and min(values) >= LEAST_DICE and _mean(values) >= LEAST_MEAN
 
 
 def run(folder: Path, seed: int, keep_running: bool) -> int:
@@ -226,7 +232,8 @@ def _verify(site: Site, study: _Study) -> None:
     phantom = study.phantom
     names = {value: name for name, value in phantom.labels.items()}
     try:
-        study.dice = dice_by_structure(study.seg, phantom.truth, phantom.affine, names)
+        agreement = compare(study.seg, phantom.truth, phantom.affine, names)
+        study.dice, study.claimed_ml = dict(agreement.dice), dict(agreement.claimed_ml)
         study.faults = geometry_differences(study.seg, study.series.paths)
         _draw(study, phantom, study.seg, site.home / "pictures" / f"{study.protocol}.png")
     except SagittalError as error:
@@ -286,7 +293,9 @@ def _table_of_structures(studies: list[_Study]) -> Table:
         parts = [f"[{'green' if d >= LEAST_DICE else 'red'}]{name} {d:.3f}[/]" for name, d in study.dice.items()]
         colour = "green" if study.right else "red"
         mean = f"[{colour}]{_mean(values):.3f}[/]" if values else "[red]nothing came back[/]"
-        table.add_row(study.protocol, mean, "\n".join(study.faults) or ", ".join(parts))
+        specks = [f"{name} {ml:.2f} mL" for name, ml in study.claimed_ml.items()]
+        lines = [", ".join(parts)] + ([f"not there, but claimed: {', '.join(specks)}"] if specks else [])
+        table.add_row(study.protocol, mean, "\n".join(study.faults) or "\n".join(lines))
     return table
 
 

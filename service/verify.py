@@ -20,13 +20,20 @@ TOLERANCE_MM = 0.01
 SAME = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
 
 
-def dice_by_structure(
-    seg_path: Path, truth: npt.NDArray[np.uint8], affine: Affine, names: Mapping[int, str]
-) -> dict[str, float]:
-    """Dice of every structure that the truth or the SEG has, by segment label, voxels matched by their position.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a SEG compares with the truth, by segment label."""
 
-    `truth` is (z, y, x) on `affine`, its values named by `names`. A structure that only one of the two has is 0; a
-    segment that `names` does not know counts under its own label. Raises ResultUnsound (dicom_nodes.errors) where
+    dice: Mapping[str, float]
+    """Of every structure that the truth has; 0 for one that the SEG lacks."""
+    claimed_ml: Mapping[str, float]
+    """Volume of every structure that the SEG has and the truth has not."""
+
+
+def compare(seg_path: Path, truth: npt.NDArray[np.uint8], affine: Affine, names: Mapping[int, str]) -> Agreement:
+    """Compare a SEG with the truth, voxels matched by their position in the patient.
+
+    `truth` is (z, y, x) on `affine`, its values named by `names`. Raises ResultUnsound (dicom_nodes.errors) where
     the SEG does not lie on the grid of the truth.
     """
     z, y, x = truth.shape
@@ -37,7 +44,19 @@ def dice_by_structure(
         mask = found.labels == number
         given[name] = given[name] | mask if name in given else mask
     nothing = np.zeros(truth.shape, dtype=bool)
-    return {name: _dice(wanted.get(name, nothing), given.get(name, nothing)) for name in [*wanted, *given]}
+    voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
+    return Agreement(
+        {name: _dice(mask, given.get(name, nothing)) for name, mask in wanted.items()},
+        {name: float(mask.sum()) * voxel_ml for name, mask in given.items() if name not in wanted},
+    )
+
+
+def dice_by_structure(
+    seg_path: Path, truth: npt.NDArray[np.uint8], affine: Affine, names: Mapping[int, str]
+) -> dict[str, float]:
+    """Dice of every structure that the truth or the SEG has; see `compare`. One that only one of them has is 0."""
+    agreement = compare(seg_path, truth, affine, names)
+    return {**agreement.dice, **dict.fromkeys(agreement.claimed_ml, 0.0)}
 
 
 def same_geometry(seg_path: Path, source_paths: Sequence[Path]) -> bool:
