@@ -74,13 +74,15 @@ def wait_until(
 
 
 @contextmanager
-def running_site(folder: Path, send_to: Sequence[Node], more: str = "", **edits: str) -> Iterator[RunningSite]:
+def running_site(
+    folder: Path, send_to: Sequence[Node], more: str = "", port: int | None = None, **edits: str
+) -> Iterator[RunningSite]:
     """Start a site that delivers to these nodes.
 
     `edits` replaces lines of its site.toml, by their key; `more` is put at its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = site_toml("SAGITTAL", "127.0.0.1", free_port(), free_port(), tuple(send_to))
+    text = site_toml("SAGITTAL", "127.0.0.1", port or free_port(), free_port(), tuple(send_to))
     for key, value in edits.items():
         lines = [
             f"{key} = {value}" if line.startswith((f"{key} =", f"# {key} =")) else line for line in text.split("\n")

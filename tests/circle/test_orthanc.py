@@ -45,7 +45,7 @@ def test_orthanc_routes_a_study_here_and_finds_the_seg_in_the_same_study(tmp_pat
     modalities = {"sagittal": Node("SAGITTAL", "127.0.0.1", port)}
     with (
         orthanc(tmp_path / "orthanc", modalities, AUTO_ROUTE, {"StableAge": 1}) as server,
-        running_site(tmp_path / "site", [server.node], port=str(port), quiet_seconds="2.0") as site,
+        running_site(tmp_path / "site", [server.node], port=port, quiet_seconds="2.0") as site,
     ):
         for path in series.paths:
             server.post("instances", path.read_bytes())
@@ -72,7 +72,7 @@ def test_where_the_pacs_can_be_asked_a_series_is_complete_as_soon_as_the_count_a
     modalities = {"sagittal": Node("SAGITTAL", "127.0.0.1", port)}
     with orthanc(tmp_path / "orthanc", modalities, AUTO_ROUTE, {"StableAge": 1}) as server:
         query = f'\n[query]\naet = "{server.aet}"\nhost = "127.0.0.1"\nport = {server.dicom_port}\n'
-        with running_site(tmp_path / "site", [server.node], query, port=str(port), quiet_seconds="3600.0") as site:
+        with running_site(tmp_path / "site", [server.node], query, port=port, quiet_seconds="3600.0") as site:
             for path in series.paths:
                 server.post("instances", path.read_bytes())
             record, (job,) = site.settled(series.series_uid)

@@ -82,10 +82,10 @@ RECIPES: dict[str, Recipe] = {
             protocols=("cervical", "thoracic", "lumbar"),
             transpose=(2, 0, 1),
             spacing_mm=(3.5, 2.75, 2.75),
-            patch=(20, 128, 112),
-            strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2)),
+            patch=(20, 160, 96),  # the whole length of the column: a vertebra is named by counting
+            strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2)),
             flat_stages=1,
-            features=(8, 16, 32, 64, 96),
+            features=(8, 16, 32, 64, 96, 96),
             cases=80,
             iterations=2000,
         ),

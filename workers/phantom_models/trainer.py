@@ -42,6 +42,7 @@ class PhantomTrainer(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # nnU-Net
         self.initial_lr = 4e-3
         self.weight_decay = 1e-4
         self.enable_deep_supervision = False
+        self.oversample_foreground_percent = 0.0  # patches as prediction cuts them, nearly the whole image
         self.save_every = 4
         self.budget_seconds = float("inf")
         self.behind = 0.0
