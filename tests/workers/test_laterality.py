@@ -1,4 +1,4 @@
-"""Left stays left: from DICOM through the model's axes to the SEG, in every plane, oblique, feet first and prone."""
+"""Left stays left: from DICOM through the model's axes to the SEG, in every plane, oblique, feet first, prone."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
