@@ -4,94 +4,27 @@ SQLite by default, PostgreSQL by URL. Every change of state and its row in `tran
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields
-from enum import StrEnum
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, RowMapping, Table, and_, create_engine, event, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 from sqlalchemy import insert as insert_into
-from sqlalchemy.engine import make_url
 
 from service import schema
-from service.jobs import (
-    TERMINAL,
-    Delivery,
-    DeliveryState,
-    Job,
-    JobState,
-    ResultObject,
-    SeriesRecord,
-    SeriesState,
-    Transition,
-    require_legal,
-)
+from service.jobs import TERMINAL, Delivery, DeliveryState, Job, JobState, ResultObject, SeriesRecord, SeriesState
+from service.records import Records, every, one, only, open_database, put
 
-R = TypeVar("R")
 OPEN = "open"
 """An association that has not ended."""
-
-_MIGRATION_LOCK = 7345227301
-
-_ENUMS: dict[type, type[StrEnum]] = {SeriesRecord: SeriesState, Job: JobState, Delivery: DeliveryState}
 
 
 def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -> "Ledger":
     """Open the ledger at an SQLAlchemy URL, bring its tables up to date, and sign every change with `actor`."""
-    if make_url(url).get_backend_name() == "sqlite" and (file := make_url(url).database):
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = _engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            # Processes that start together take turns; SQLite's write lock does the same by itself.
-            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return Ledger(engine, actor, now)
+    return Ledger(open_database(url), actor, now)
 
 
-def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 60})
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's own BEGIN below, so that a writer waits instead of failing
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
-
-
-class Ledger:
+class Ledger(Records):
     """The record of one site; safe to use from several threads and processes."""
-
-    def __init__(self, engine: Engine, actor: str, now: Callable[[], float]) -> None:
-        self._engine = engine
-        self._actor = actor
-        self.now = now
-
-    @property
-    def url(self) -> str:
-        """Where it lies, as an SQLAlchemy URL."""
-        return self._engine.url.render_as_string(hide_password=False)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
 
     # ── series ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,7 +37,7 @@ class Ledger:
         """
         at, t = self.now(), schema.series
         with self._write() as c:
-            old = _one(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid).with_for_update())
+            old = one(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid).with_for_update())
             if old is None:
                 record = SeriesRecord(
                     series_uid=series_uid,
@@ -135,23 +68,23 @@ class Ledger:
         """Move a series to a state that may follow its present one, with the cause as its reason."""
         t = schema.series
         with self._write() as c:
-            old = _one(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid).with_for_update())
+            old = one(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid).with_for_update())
             if old is None:
                 raise KeyError(series_uid)
             self._set(c, "series", t, series_uid, old.state, to, cause, {"reason": cause, **values})
-            return _only(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid))
+            return only(c, SeriesRecord, select(t).where(t.c.series_uid == series_uid))
 
     def series(self, series_uid: str) -> SeriesRecord | None:
         """One series, or None if the ledger never heard of it."""
         with self._engine.connect() as c:
-            return _one(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
+            return one(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
 
     def list_series(self, *states: SeriesState, limit: int = 200) -> list[SeriesRecord]:
         """The series in these states (all states if none is named), the latest heard first."""
         t = schema.series
         query = select(t).order_by(t.c.last_heard_at.desc()).limit(limit)
         with self._engine.connect() as c:
-            return _all(c, SeriesRecord, query.where(t.c.state.in_(states)) if states else query)
+            return every(c, SeriesRecord, query.where(t.c.state.in_(states)) if states else query)
 
     def count_series(self) -> dict[SeriesState, int]:
         """How many series stand in each state."""
@@ -180,10 +113,10 @@ class Ledger:
         """Move a complete series to routed and add the jobs that the ledger does not know yet."""
         t = schema.jobs
         with self._write() as c:
-            old = _only(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
+            old = only(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
             fields_ = {"reason": cause, "explanation": explanation, **values}
             self._set(c, "series", schema.series, series_uid, old.state, SeriesState.ROUTED, cause, fields_)
-            known = {row.id for row in _all(c, Job, select(t).where(t.c.series_uid == series_uid))}
+            known = {row.id for row in every(c, Job, select(t).where(t.c.series_uid == series_uid))}
             for job in jobs:
                 if job.id not in known:
                     c.execute(insert_into(t).values(**asdict(job)))
@@ -194,7 +127,7 @@ class Ledger:
         t = schema.jobs
         query = select(t).where(t.c.series_uid == series_uid, t.c.revision < revision).with_for_update()
         with self._write() as c:
-            for job in _all(c, Job, query):
+            for job in every(c, Job, query):
                 if job.state is not JobState.SUPERSEDED:
                     cause = f"revision {revision} of the series replaces revision {job.revision}"
                     values = {"reason": cause, "owner": "", "lease_until": 0.0}
@@ -203,7 +136,7 @@ class Ledger:
     def job(self, job_id: str) -> Job | None:
         """One job, or None."""
         with self._engine.connect() as c:
-            return _one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
+            return one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
 
     def list_jobs(self, *states: JobState, series_uid: str | None = None, limit: int = 200) -> list[Job]:
         """Jobs in these states (all if none is named), the newest first."""
@@ -214,7 +147,7 @@ class Ledger:
         if series_uid is not None:
             query = query.where(t.c.series_uid == series_uid)
         with self._engine.connect() as c:
-            return _all(c, Job, query)
+            return every(c, Job, query)
 
     def claim_job(self, job_id: str, ready: JobState, to: JobState, owner: str, lease_seconds: float) -> Job | None:
         """Take a job that is ready and that nobody living holds; None if there is nothing to take.
@@ -224,7 +157,7 @@ class Ledger:
         at, t = self.now(), schema.jobs
         free = or_(t.c.owner == "", t.c.lease_until < at)
         with self._write() as c:
-            job = _one(c, Job, select(t).where(t.c.id == job_id, t.c.state == ready, free).with_for_update())
+            job = one(c, Job, select(t).where(t.c.id == job_id, t.c.state == ready, free).with_for_update())
             if job is None:
                 return None
             # The reason of an earlier attempt is kept in the transitions; a running job has none.
@@ -234,7 +167,7 @@ class Ledger:
                 c.execute(t.update().where(t.c.id == job_id).values(updated_at=at, **values))
             else:
                 self._set(c, "job", t, job_id, job.state, to, f"claimed by {owner}", values)
-            return _only(c, Job, select(t).where(t.c.id == job_id))
+            return only(c, Job, select(t).where(t.c.id == job_id))
 
     def renew(self, job_id: str, owner: str, stage: str, percent: int, lease_seconds: float) -> bool:
         """Keep the lease and show progress; False when the job is no longer this owner's."""
@@ -249,14 +182,14 @@ class Ledger:
         """Move a job on and end its lease; None, and nothing done, when `owner` holds it no longer."""
         t = schema.jobs
         with self._write() as c:
-            job = _one(c, Job, select(t).where(t.c.id == job_id).with_for_update())
+            job = one(c, Job, select(t).where(t.c.id == job_id).with_for_update())
             if job is None:
                 raise KeyError(job_id)
             if owner is not None and job.owner != owner:
                 return None
             ended = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0}
             self._set(c, "job", t, job_id, job.state, to, cause, {**ended, **values})
-            return _only(c, Job, select(t).where(t.c.id == job_id))
+            return only(c, Job, select(t).where(t.c.id == job_id))
 
     def release_job(self, job_id: str, owner: str) -> None:
         """End a lease without moving the job, so that the step can be claimed again."""
@@ -269,14 +202,14 @@ class Ledger:
         """Jobs whose worker stopped renewing its lease."""
         t = schema.jobs
         with self._engine.connect() as c:
-            return _all(c, Job, select(t).where(t.c.owner != "", t.c.lease_until < self.now()))
+            return every(c, Job, select(t).where(t.c.owner != "", t.c.lease_until < self.now()))
 
     def ready_jobs(self, state: JobState, hinted_before: float, limit: int = 500) -> list[Job]:
         """Jobs that wait in this state, that nobody holds, and that the queue was last told of before a time."""
         t = schema.jobs
         waiting = and_(t.c.state == state, t.c.owner == "", t.c.hinted_at < hinted_before)
         with self._engine.connect() as c:
-            return _all(c, Job, select(t).where(waiting).order_by(t.c.created_at).limit(limit))
+            return every(c, Job, select(t).where(waiting).order_by(t.c.created_at).limit(limit))
 
     def hinted(self, job_ids: Iterable[str]) -> None:
         """Note that the queue has just been told of these jobs."""
@@ -299,20 +232,20 @@ class Ledger:
         """Record a job's objects and where each has to go, and move it on; None if no longer the owner's."""
         at = self.now()
         with self._write() as c:
-            job = _one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update())
+            job = one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update())
             if job is None or job.owner != owner:
                 return None
             for thing in made:
-                _put(c, schema.objects, "sop_instance_uid", asdict(thing))
+                put(c, schema.objects, "sop_instance_uid", asdict(thing))
                 self._address(c, job_id, thing.sop_instance_uid, destinations, at)
             ended = {"owner": "", "lease_until": 0.0, "stage": "", "percent": 100}
             cause = f"{len(made)} object(s) for {len(destinations)} destination(s)"
             self._set(c, "job", schema.jobs, job_id, job.state, JobState.ENCODED, cause, ended)
-            return _only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
+            return only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
 
     def _address(self, c: Connection, job_id: str, uid: str, destinations: Sequence[str], at: float) -> None:
         t = schema.deliveries
-        known = {row.destination for row in _all(c, Delivery, select(t).where(t.c.sop_instance_uid == uid))}
+        known = {row.destination for row in every(c, Delivery, select(t).where(t.c.sop_instance_uid == uid))}
         for destination in destinations:
             if destination not in known:
                 row = {"job_id": job_id, "sop_instance_uid": uid, "destination": destination, "comment": ""}
@@ -323,19 +256,19 @@ class Ledger:
         """What a job made."""
         t = schema.objects
         with self._engine.connect() as c:
-            return _all(c, ResultObject, select(t).where(t.c.job_id == job_id))
+            return every(c, ResultObject, select(t).where(t.c.job_id == job_id))
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         """Where a job's objects go, and how far each has come."""
         t = schema.deliveries
         with self._engine.connect() as c:
-            return _all(c, Delivery, select(t).where(t.c.job_id == job_id).order_by(t.c.id))
+            return every(c, Delivery, select(t).where(t.c.job_id == job_id).order_by(t.c.id))
 
     def delivery(self, delivery_id: int) -> Delivery | None:
         """One delivery, or None."""
         t = schema.deliveries
         with self._engine.connect() as c:
-            return _one(c, Delivery, select(t).where(t.c.id == delivery_id))
+            return one(c, Delivery, select(t).where(t.c.id == delivery_id))
 
     def deliveries_due(self, limit: int = 500) -> list[Delivery]:
         """Deliveries whose time has come, of jobs that still want them."""
@@ -345,17 +278,17 @@ class Ledger:
             d.c.next_attempt_at <= self.now(), j.c.state.in_([JobState.ENCODED, JobState.DELIVERING])
         )
         with self._engine.connect() as c:
-            return _all(c, Delivery, query.order_by(d.c.next_attempt_at).limit(limit))
+            return every(c, Delivery, query.order_by(d.c.next_attempt_at).limit(limit))
 
     def claim_delivery(self, delivery_id: int, lease_seconds: float) -> Delivery | None:
         """Take a delivery that is due: nobody else may until `lease_seconds` have passed; None if it is not due."""
         at, d, j = self.now(), schema.deliveries, schema.jobs
         due = select(d).where(d.c.id == delivery_id, d.c.state == DeliveryState.WAITING, d.c.next_attempt_at <= at)
         with self._write() as c:
-            delivery = _one(c, Delivery, due.with_for_update())
+            delivery = one(c, Delivery, due.with_for_update())
             if delivery is None:
                 return None
-            job = _only(c, Job, select(j).where(j.c.id == delivery.job_id).with_for_update())
+            job = only(c, Job, select(j).where(j.c.id == delivery.job_id).with_for_update())
             if job.state is JobState.ENCODED:
                 cause = f"sending to {delivery.destination}"
                 self._set(c, "job", j, job.id, job.state, JobState.DELIVERING, cause, {})
@@ -364,7 +297,7 @@ class Ledger:
             values: dict[str, object] = {"attempts": delivery.attempts + 1, "next_attempt_at": at + lease_seconds}
             values["first_attempt_at"] = delivery.first_attempt_at or at
             c.execute(d.update().where(d.c.id == delivery_id).values(updated_at=at, **values))
-            return _only(c, Delivery, select(d).where(d.c.id == delivery_id))
+            return only(c, Delivery, select(d).where(d.c.id == delivery_id))
 
     def settle_delivery(
         self, delivery: Delivery, to: DeliveryState, cause: str, status: int | None, next_attempt_at: float = 0.0
@@ -377,8 +310,8 @@ class Ledger:
             self._settle_job(c, delivery.job_id)
 
     def _settle_job(self, c: Connection, job_id: str) -> None:
-        job = _only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update())
-        all_ = _all(c, Delivery, select(schema.deliveries).where(schema.deliveries.c.job_id == job_id))
+        job = only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update())
+        all_ = every(c, Delivery, select(schema.deliveries).where(schema.deliveries.c.job_id == job_id))
         if job.state is not JobState.DELIVERING or any(d.state is DeliveryState.WAITING for d in all_):
             return
         lost = [f"{d.destination}: {d.comment}" for d in all_ if d.state is DeliveryState.FAILED]
@@ -390,76 +323,16 @@ class Ledger:
         """Set a failed job's failed deliveries to wait again, and the job to delivering; how many there were."""
         t = schema.deliveries
         with self._write() as c:
-            failed = _all(c, Delivery, select(t).where(t.c.job_id == job_id, t.c.state == DeliveryState.FAILED))
+            failed = every(c, Delivery, select(t).where(t.c.job_id == job_id, t.c.state == DeliveryState.FAILED))
             for delivery in failed:
                 values = {"next_attempt_at": self.now(), "first_attempt_at": 0.0, "attempts": 0}
                 self._set(c, "delivery", t, delivery.id, delivery.state, DeliveryState.WAITING, cause, values)
             if failed:
-                job = _only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
+                job = only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
                 self._set(c, "job", schema.jobs, job_id, job.state, JobState.DELIVERING, cause, {"reason": ""})
         return len(failed)
-
-    def history(self, subject: str, subject_id: str | int) -> list[Transition]:
-        """Every transition of one subject ("series", "job" or "delivery"), the oldest first."""
-        t = schema.transitions
-        query = select(t).where(t.c.subject == subject, t.c.subject_id == str(subject_id)).order_by(t.c.id)
-        with self._engine.connect() as c:
-            return _all(c, Transition, query)
-
-    # ── the one way to change a state ───────────────────────────────────────────────────────────────────────
-
-    def _set(
-        self,
-        c: Connection,
-        subject: str,
-        table: Table,
-        key: str | int,
-        old: StrEnum,
-        new: StrEnum,
-        cause: str,
-        values: Mapping[str, object],
-    ) -> None:
-        require_legal(subject, str(key), old, new)
-        primary = next(iter(table.primary_key.columns))
-        c.execute(table.update().where(primary == key).values(state=new, updated_at=self.now(), **values))
-        self._log(c, subject, str(key), old, new, cause)
-
-    def _log(self, c: Connection, subject: str, key: str, old: str, new: str, cause: str) -> None:
-        row = Transition(subject, key, str(old), str(new), self.now(), cause, self._actor)
-        c.execute(insert_into(schema.transitions).values(**asdict(row)))
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(write=True) as connection, connection.begin():
-            yield connection
 
 
 def terminal(job: Job) -> bool:
     """True when nothing more happens to the job by itself."""
     return job.state in TERMINAL
-
-
-def _put(c: Connection, table: Table, key: str, row: Mapping[str, object]) -> None:
-    found = c.execute(table.update().where(table.c[key] == row[key]).values(**row)).rowcount
-    if not found:
-        c.execute(insert_into(table).values(**row))
-
-
-def _one(c: Connection, kind: type[R], query: Any) -> R | None:
-    row = c.execute(query).mappings().first()
-    return None if row is None else _read(kind, row)
-
-
-def _only(c: Connection, kind: type[R], query: Any) -> R:
-    return _read(kind, c.execute(query).mappings().one())
-
-
-def _all(c: Connection, kind: type[R], query: Any) -> list[R]:
-    return [_read(kind, row) for row in c.execute(query).mappings()]
-
-
-def _read(kind: type[R], row: RowMapping) -> R:
-    values = {f.name: row[f.name] for f in fields(kind)}  # type: ignore[arg-type]  # R is always a dataclass
-    if kind in _ENUMS:
-        values["state"] = _ENUMS[kind](values["state"])
-    return kind(**values)

@@ -51,7 +51,7 @@ class PhantomTrainer(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # nnU-Net
     def done(self) -> float:
         """The part of the training that lies behind, by epochs or by the clock, whichever is further."""
         elapsed = (time.monotonic() - self.started) / self.budget_seconds
-        return self.behind + (1.0 - self.behind) * max(self.current_epoch / self.num_epochs, elapsed)
+        return float(self.behind + (1.0 - self.behind) * max(self.current_epoch / self.num_epochs, elapsed))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, "PolynomialDecay"]:
         """AdamW converges in a tenth of the iterations that nnU-Net's SGD wants, which is what a CPU has."""
