@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
             flat_stages=0,
             features=(8, 16, 32, 64, 96),
             cases=60,
-            iterations=1500,
+            iterations=2500,
         ),
         Recipe(
             dataset="Dataset003_PelvisProstate",
@@ -74,7 +74,7 @@ RECIPES: dict[str, Recipe] = {
             flat_stages=0,
             features=(8, 16, 32, 64, 96),
             cases=50,
-            iterations=1200,
+            iterations=2500,
         ),
         Recipe(
             dataset="Dataset004_Spine",
@@ -87,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
             flat_stages=1,
             features=(8, 16, 32, 64, 96, 96),
             cases=80,
-            iterations=2000,
+            iterations=5000,
         ),
     )
 }

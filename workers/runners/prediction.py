@@ -39,15 +39,15 @@ class Prediction:
         """The label map (z, y, x) of `array` (z, y, x); `progress` hears of every step and every tile."""
         with _torch_threads(self.threads):
             progress("preprocess", 0.0)
-            data, properties = self._preprocess(array, spacing_mm)
+            data, properties = self.preprocess(array, spacing_mm)
             progress("preprocess", 1.0)
-            logits = self._logits(data, progress)
+            logits = self.logits(data, progress)
             progress("resample", 0.0)
-            found = self._export(logits, properties)
+            found = self.export(logits, properties)
             progress("resample", 1.0)
         return found
 
-    def _preprocess(
+    def preprocess(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Transposed, cropped, normalised and resampled: (channel, ...) in the order and spacing of the plans."""
@@ -59,7 +59,7 @@ class Prediction:
         )
         return torch.from_numpy(np.ascontiguousarray(data)), properties
 
-    def _logits(self, data: torch.Tensor, progress: Progress) -> torch.Tensor:
+    def logits(self, data: torch.Tensor, progress: Progress) -> torch.Tensor:
         """(class, ...) on the grid of `data`, averaged over tiles and folds."""
         p = self.predictor
         tiles = _tile_count(p, tuple(data.shape[1:])) * len(p.list_of_parameters)
@@ -78,7 +78,8 @@ class Prediction:
             hook.remove()
         return logits
 
-    def _export(self, logits: torch.Tensor, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    def export(self, logits: torch.Tensor, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
+        """The label map (z, y, x) on the grid that the array came on."""
         p = self.predictor
         found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
