@@ -217,7 +217,8 @@ def _tell(console: Console, folder: Path, site: Site, studies: list[Study], seco
         highlight=False,
         soft_wrap=True,
     )
-    console.print("These are synthetic phantoms and models trained on phantoms: nothing here is for clinical use.")
+    warning = "These are synthetic phantoms and models trained on phantoms: nothing here is for clinical use."
+    console.print(warning, soft_wrap=True)
 
 
 def _keep(console: Console, site: Site) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dicom_nodes.errors import Rule, SeriesUnreadable
 from dicom_nodes.headers import read_headers
+from dicom_nodes.part10 import HEAD_BYTES, read_file_header
 from dicom_nodes.types import Volume
 from dicom_nodes.volumes import find_volumes
 from service.config import Site
@@ -103,9 +104,11 @@ def _job(site: Site, at: float, series: SeriesRecord, revision: int, volume: Vol
 
 
 def _fingerprint(paths: Sequence[Path]) -> str:
-    """Digest of what the series holds, whatever the order in which it came."""
+    """Digest of the data sets of a series, whoever sent them and in whatever order they came."""
     whole = sha256()
     for path in paths:
         with path.open("rb") as file:
+            _, offset = read_file_header(memoryview(file.read(HEAD_BYTES)))
+            file.seek(offset)  # the header before it names the sender
             whole.update(f"{path.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
     return whole.hexdigest()

@@ -81,6 +81,20 @@ def test_the_same_content_again_leaves_the_result_alone(site: Site, ledger: Ledg
     assert (record.revision, record.state) == (1, SeriesState.ROUTED)
 
 
+def test_the_same_content_from_another_sender_is_the_same_content(
+    site: Site, ledger: Ledger, knee: PhantomSeries
+) -> None:
+    receive(site, ledger, knee, knee.paths)
+    dispatched(site, ledger, knee)
+    for path in (site.incoming / knee.series_uid).iterdir():
+        dataset = dcmread(path)
+        dataset.file_meta.SourceApplicationEntityTitle = "PACS"
+        dataset.save_as(path)
+    receive(site, ledger, knee, ())
+    record, jobs = dispatched(site, ledger, knee)
+    assert (record.revision, len(jobs)) == (1, 1)
+
+
 def test_more_content_is_a_new_revision_whose_job_replaces_the_old(
     site: Site, ledger: Ledger, knee: PhantomSeries
 ) -> None:
