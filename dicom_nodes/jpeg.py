@@ -1,7 +1,7 @@
 """pydicom's missing decoders: JPEG Lossless (processes 14) and 12-bit JPEG Extended, by imagecodecs.
 
-The usual plug-ins for these are under the GPL (pylibjpeg-libjpeg) or take the process down on malformed input
-(GDCM); imagecodecs wraps libjpeg-turbo and a small decoder of its own, under BSD licences.
+The usual plug-ins for these are under the GPL (pylibjpeg-libjpeg) or crashed the process in our tests (GDCM);
+imagecodecs wraps libjpeg-turbo and a small decoder of its own, under BSD licences.
 """
 
 import imagecodecs
