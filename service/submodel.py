@@ -1,4 +1,4 @@
-"""One TOML file per sub-model in; out: its labels with their codes, and the protocols that it serves."""
+"""One TOML file per sub-model in; out: its networks, its labels with their codes, the protocols that it serves."""
 
 import itertools
 from collections.abc import Iterable
@@ -15,7 +15,11 @@ from service.tomlfile import read_toml
 SHIPPED = Path(__file__).parent / "submodels"
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
+Millimetres = Annotated[float, Field(gt=0)]
+TileStep = Annotated[float, Field(gt=0, le=1)]
+SplitLevel = Annotated[int, Field(ge=0, le=4)]
 
 SIDES = {
     "right": Code("24028007", "SCT", "Right"),
@@ -62,6 +66,10 @@ class Label(Table):
     type: Concept
     laterality: Literal["right", "left", "bilateral"] | None = None
     rgb: tuple[Channel, Channel, Channel]
+    also: tuple[Text, ...] = ()
+    """Other names that dataset.json files of its networks may give it."""
+    volume_ml: "Range | None" = None
+    """What is plausible in an adult that is seen whole."""
 
     @field_validator("value")
     @classmethod
@@ -82,7 +90,7 @@ class SideRule(StrEnum):
 
 
 class Range(Table):
-    """Smallest and largest length in millimetres, both allowed."""
+    """Smallest and largest length in millimetres (or volume in millilitres), both allowed."""
 
     least: Annotated[float, Field(ge=0)]
     most: Annotated[float, Field(gt=0)]
@@ -93,9 +101,9 @@ class Range(Table):
             raise ValueError(f"least ({self.least:g}) is greater than most ({self.most:g})")
         return self
 
-    def holds(self, length_mm: float) -> bool:
-        """Whether the length lies in the range."""
-        return self.least <= length_mm <= self.most
+    def holds(self, value: float) -> bool:
+        """Whether the value lies in the range."""
+        return self.least <= value <= self.most
 
 
 class Protocol(Table):
@@ -106,42 +114,101 @@ class Protocol(Table):
 
     name: Text
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)]
-    keep: Annotated[tuple[int, ...], Field(min_length=1)]
+    keep: tuple[int, ...] = ()
+    """The labels that are delivered; empty: all."""
     side: SideRule = SideRule.NONE
     minimum_slices: Annotated[int, Field(ge=1)]
     across_mm: Range
     """Covered length along the slice normal."""
     in_plane_mm: Range
     """Longer side of the field of view."""
-    body_parts: tuple[Text, ...]
-    """Values of BodyPartExamined that name it (PS3.16 Annex L)."""
-    words: tuple[Text, ...]
-    """Words of protocol names and descriptions that name it."""
+    body_parts: tuple[Text, ...] = ()
+    """Values of BodyPartExamined that name it (PS3.16 Annex L), beside those in service/vocabulary.toml."""
+    words: tuple[Text, ...] = ()
+    """Words of protocol names and descriptions that name it, beside those in service/vocabulary.toml."""
     not_words: tuple[Text, ...] = ()
     """Words that show that it is not meant, although it is named."""
     includes: tuple[Text, ...] = ()
     """Protocols or regions that lie inside: naming this one does not contradict them."""
 
 
-class SubModel(Table):
-    """One nnU-Net v2 model: how its folder is found, what its labels mean and which protocols it serves."""
+Spacing = tuple[Millimetres, Millimetres, Millimetres]
 
-    name: Text
-    system: Text
+
+class Network(Table):
+    """One nnU-Net v2 model as its authors publish it: what is in it, by which it is recognised, and its folds."""
+
+    name: Name
+    """The installed model's folder, as totalsegmentator-850."""
     dataset: Text
-    """Pattern of the dataset folder's name, as Dataset001_*."""
-    trainer: Text
+    """Pattern of the data set's name, as Dataset850_*: a witness, no proof."""
+    labels: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Names of the values 1, 2, ... of its output; one that no label of the sub-model has is dropped."""
+    trainers: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """What its checkpoints may name as their trainer."""
     plans: Text = "nnUNetPlans"
-    configuration: Text
-    folds: Annotated[tuple[int, ...], Field(min_length=1)]
+    configuration: Text = "3d_fullres"
+    folds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """Averaged before the label is chosen."""
+    spacing_mm: Spacing | None = None
+    """Of the plans, in their own order, where it is known."""
+    sha256: tuple[Text, ...] = ()
+    """Of the published archives, where known."""
+    obsolete: str = ""
+    """Why it is recognised and refused; empty where it is not."""
+
+
+class Crop(Table):
+    """A rough run first: the finer one sees only a box around what was found."""
+
+    submodel: Name
+    labels: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Names of the rough sub-model's labels whose union is kept."""
+    margin_mm: Annotated[float, Field(ge=0)]
+
+
+class Variant(Table):
+    """The same sub-model run in another way, under a name of its own; what is not said is as in the first."""
+
+    name: Name
+    network: tuple[Network, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    """Of every network, instead of its own."""
+    resample_mm: Spacing | None = None
+    tile_step: TileStep | None = None
+    mirroring: bool | None = None
+    split_level: SplitLevel | None = None
+    crop: Crop | None = None
+
+
+class SubModel(Table):
+    """What one job runs: one network or several, merged into one label map; what its labels mean, whom it serves."""
+
+    name: Name
+    system: Text
     orientation: Text
-    """Directions in which the (x, y, z) indices of the array grow that the model expects."""
+    """Directions in which the (x, y, z) indices of the array grow that the networks expect."""
+    resample_mm: Spacing | None = None
+    """Grid along the array's (x, y, z) to which the volume is brought before nnU-Net sees it; None: its own."""
+    tile_step: TileStep = 0.5
+    """Step of the sliding window as a part of the patch."""
+    mirroring: bool = False
+    """Average over mirrored input too, along the axes that the checkpoint allows."""
+    split_level: SplitLevel = 0
+    """Halve the volume so many times, to need less memory (MRSegmentator)."""
+    crop: Crop | None = None
     licence: Text
+    accept_licence: bool = False
+    """The licence restricts use (non-commercial, or by contract): installing asks for --accept-licence."""
     citation: Text
     source: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """Where the model comes from, as AlgorithmSource (0024,0202) says it."""
+    network: Annotated[tuple[Network, ...], Field(min_length=1)]
+    """In the order of merging: what a later one finds overwrites what an earlier one did."""
     label: Annotated[tuple[Label, ...], Field(min_length=1)]
-    protocol: Annotated[tuple[Protocol, ...], Field(min_length=1)]
+    protocol: tuple[Protocol, ...] = ()
+    """None where a sub-model only helps another, or is obsolete."""
+    variant: tuple[Variant, ...] = ()
 
     @field_validator("orientation")
     @classmethod
@@ -153,14 +220,27 @@ class SubModel(Table):
     @model_validator(mode="after")
     def _is_consistent(self) -> "SubModel":
         _refuse_repeats("label value", (label.value for label in self.label))
-        _refuse_repeats("label name", (label.name for label in self.label))
+        _refuse_repeats("label name", (name for label in self.label for name in (label.name, *label.also)))
         _refuse_repeats("protocol", (protocol.name for protocol in self.protocol))
+        _refuse_repeats("network", (network.name for network in self.network))
         values = {label.value for label in self.label}
         for protocol in self.protocol:
             if unknown := sorted(set(protocol.keep) - values):
                 allowed = ", ".join(map(str, sorted(values)))
                 raise ValueError(f"protocol {protocol.name}: keep has {unknown}; allowed are the labels {allowed}")
+        if unfound := values - {value for network in self.network for value in self.values_of(network)}:
+            raise ValueError(f"labels {sorted(unfound)} are found by no network")
         return self
+
+    def values_of(self, network: Network) -> tuple[int, ...]:
+        """For a network's output 0, 1, 2, ...: the label value here; 0 for background and what is dropped."""
+        by_name = {name: label.value for label in self.label for name in (label.name, *label.also)}
+        return (0, *(by_name.get(name, 0) for name in network.labels))
+
+    def variants(self) -> tuple["SubModel", ...]:
+        """Itself, without its variants, and each of them as a sub-model."""
+        plain = self.model_copy(update={"variant": ()})
+        return (plain, *(_varied(plain, each) for each in self.variant))
 
     def serves(self, protocol: str) -> Protocol:
         """The protocol of that name.
@@ -180,9 +260,20 @@ class SubModel(Table):
             KeyError: this sub-model does not serve the protocol.
         """
         served = self.serves(protocol)
-        kept = (label for label in sorted(self.label, key=lambda each: each.value) if label.value in served.keep)
+        kept = (label for label in sorted(self.label, key=lambda each: each.value) if not served.keep or label.value in served.keep)
         side = None if laterality is None or served.side is SideRule.NONE else SIDE_NAMES[laterality]
         return tuple(_segment(label, served, side) for label in kept if _on_side(label, served, side))
+
+
+def _varied(base: SubModel, variant: Variant) -> SubModel:
+    said = {name: value for name in type(variant).model_fields if (value := getattr(variant, name)) is not None}
+    folds = said.pop("folds", None)
+    varied = base.model_copy(update=said)
+    if folds is None:
+        return varied
+    return varied.model_copy(
+        update={"network": tuple(each.model_copy(update={"folds": folds}) for each in varied.network)}
+    )
 
 
 def _on_side(label: Label, protocol: Protocol, side: str | None) -> bool:
@@ -231,8 +322,8 @@ def _load_folder(folder: Path) -> dict[str, SubModel]:
         raise ConfigurationError(f"{folder}: no such folder of sub-models")
     found: dict[str, SubModel] = {}
     for path in sorted(folder.glob("*.toml")):
-        submodel = read_toml(path, SubModel)
-        if submodel.name in found:
-            raise ConfigurationError(f"{path}: name: {submodel.name!r} is taken by another file of this folder")
-        found[submodel.name] = submodel
+        for submodel in read_toml(path, SubModel).variants():
+            if submodel.name in found:
+                raise ConfigurationError(f"{path}: name: {submodel.name!r} is taken by another of this folder")
+            found[submodel.name] = submodel
     return found
