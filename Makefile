@@ -1,10 +1,10 @@
-# make demo | test | lint | bench | up
+# make demo | test | parity | lint | bench | up
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench up system clean
+.PHONY: demo test parity lint bench up system clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,23 @@ demo: $(READY)          ## a whole site on this machine: eight phantom studies i
 
 test: lint system       ## every test; what needs a Debian package is skipped where it cannot be installed
 	$(BIN)/pytest
+
+parity: $(READY) .parity/mrsegmentator/.ready .parity/totalsegmentator/.ready    ## the authors' own programs against ours: half an hour
+	SAGITTAL_PARITY=$(CURDIR)/.parity $(BIN)/pytest -m parity tests/parity
+	@cat .parity/table.md
+
+# The same torch as ours, so that no CUDA build comes in by way of another package. MRSegmentator asks for a torch
+# before 2.11; its own code runs with this one, so it is installed beside what it needs and not resolved with it.
+.parity/mrsegmentator/.ready: constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(shell grep '^torch==' constraints.txt) nnunetv2==2.8.0 pydicom highdicom
+	$(@D)/bin/pip install --quiet --no-deps mrsegmentator==2.0.0
+	touch $@
+
+.parity/totalsegmentator/.ready: constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(shell grep '^torch==' constraints.txt) TotalSegmentator==2.18.0 nnunetv2==2.8.1
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

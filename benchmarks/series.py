@@ -31,6 +31,7 @@ from dicom_nodes.reader import read_voxels
 from dicom_nodes.volumes import find_volumes
 from service.phantom.dicom import write_dicom
 from service.phantom.protocols import DATASET_OF, make_phantom
+from service.running import submodels_to_run
 from service.submodel import load_submodels
 from workers.models import PHANTOM_MODELS
 
@@ -102,7 +103,7 @@ def _compare(folder: Path, protocol: str, runs: int) -> None:
     write_dicom(phantom, series)
     (folder / "in").mkdir()
     write_nifti(series, folder / "in" / "case_0000.nii.gz")
-    submodel = next(s.name for s in load_submodels() if protocol in {p.name for p in s.protocol})
+    submodel = next(s.name for s in submodels_to_run(load_submodels()) if protocol in {p.name for p in s.protocol})
     ours = [sys.executable, "-m", "benchmarks.warm_series", str(series), submodel, protocol, str(folder), str(runs)]
     (model,) = (PHANTOM_MODELS / DATASET_OF[protocol]).iterdir()
     theirs = [shutil.which("nnUNetv2_predict_from_modelfolder", path=str(Path(sys.executable).parent)) or "", "-i",

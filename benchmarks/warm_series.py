@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from dicom_nodes.orientation import reorient
 from dicom_nodes.types import LabelMap, ResultIdentity
 from dicom_nodes.volumes import find_volumes
 from service.submodel import SubModel, load_submodels
+from workers.install.phantom import phantom_store
 from workers.models import WarmModels
 from workers.segmentation import segment
 
@@ -23,7 +25,7 @@ from workers.segmentation import segment
 def series_to_seg(series: Path, submodel: SubModel, protocol: str, models: WarmModels, out: Path) -> LabelMap:
     """Headers, voxels, network, SEG."""
     (volume,) = find_volumes(read_headers(sorted(series.iterdir()))).volumes
-    found = segment(volume, submodel, protocol, None, models.get(submodel), lambda *_: None)
+    found = segment(volume, submodel, protocol, None, models, lambda *_: None)
     identity = ResultIdentity(submodel.name, protocol, 1, None, datetime.now(UTC), "benchmark", "benchmark")
     ENCODERS["seg"](found, volume, identity).save_as(out / "seg.dcm", enforce_file_format=True)
     return found
@@ -31,7 +33,18 @@ def series_to_seg(series: Path, submodel: SubModel, protocol: str, models: WarmM
 
 def main(series: Path, submodel: SubModel, protocol: str, out: Path, runs: int) -> None:
     """Warm up once, then measure."""
-    models = WarmModels("phantom", Path())
+    with TemporaryDirectory() as folder:
+        _measure(
+            series,
+            submodel,
+            protocol,
+            out,
+            runs,
+            WarmModels(phantom_store(Path(folder)), {submodel.name: submodel}),
+        )
+
+
+def _measure(series: Path, submodel: SubModel, protocol: str, out: Path, runs: int, models: WarmModels) -> None:
     found = series_to_seg(series, submodel, protocol, models, out)
     np.save(out / "labels.npy", reorient(found.array, found.affine, submodel.orientation).array)
     for _ in range(runs):

@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
-from service.tomlfile import read_toml
+from service.running import RUN_BY_DEFAULT, fault_of
+from service.submodel import site_submodels
+from service.tomlfile import line_of, read_toml
 
 AET = Annotated[
     str,
@@ -83,7 +86,9 @@ class Models(_Table):
     """Which weights the sub-models run with."""
 
     weights: str = "phantom"
-    """A folder with nnU-Net model folders (`Dataset001_...`), or "phantom" for the shipped phantom models."""
+    """The folder into which `sagittal models install` puts them, or "phantom" for the shipped phantom models."""
+    run: Annotated[tuple[str, ...], Field(min_length=1)] = RUN_BY_DEFAULT
+    """Names of the sub-models that run; `*` stands for any letters."""
     submodels: str = ""
     """A folder with more sub-model TOML files beside the shipped ones; empty for none."""
 
@@ -112,6 +117,10 @@ class Workers(_Table):
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Threads of one inference process; None for all cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    model_memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """MiB of the host's memory that one inference process may fill with weights; None for half of it, shared."""
+    gpu_memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """MiB of the GPU's memory, likewise."""
     deliver_threads: Annotated[int, Field(ge=1, le=64)] = 4
     lease_seconds: Annotated[float, Field(ge=2)] = 30.0
     """A worker that has not been heard of for so long has lost its job."""
@@ -162,9 +171,17 @@ class Site(_Table):
 
 
 def read_site(path: Path) -> Site:
-    """Read a site's file; raises ConfigurationError with file, line, key and what is allowed."""
+    """Read a site's file and the sub-models that it names.
+
+    Raises:
+        ConfigurationError: with file, line, key and what is allowed.
+    """
     site = read_toml(path, Site)
-    return site.model_copy(update={"home": path.resolve().parent})
+    home = path.resolve().parent
+    if fault := fault_of(site_submodels(site.models.submodels, home), site.models.run):
+        line = line_of(path.read_text(encoding="utf-8"), ("models", "run"))
+        raise ConfigurationError(f"{path}, line {line}: models.run: {fault}")
+    return site.model_copy(update={"home": home})
 
 
 SITE_TOML = """\
@@ -192,7 +209,8 @@ quiet_seconds = 5.0          # with no other evidence: nothing more came for so 
 
 {destinations}
 [models]
-weights = "phantom"          # the shipped phantom models, NOT for clinical use; or a folder of nnU-Net models
+weights = "phantom"          # the shipped phantom models, NOT for clinical use; or the folder of installed models
+# run = ["mrannotator-*"]    # which sub-models run; `sagittal check` lists them, docs/models.md says what they find
 
 [storage]
 folder = "data"              # received series, results and the ledger; relative to this file

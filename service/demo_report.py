@@ -13,6 +13,7 @@ from service.ledger import Ledger
 from service.phantom.body import Phantom
 from service.phantom.dicom import PhantomSeries
 from service.pictures import overlay
+from service.running import submodels_to_run
 from service.submodel import load_submodels
 
 LEAST_MEAN, LEAST_DICE = 0.85, 0.70
@@ -99,7 +100,8 @@ def draw(study: Study, phantom: Phantom, seg: Path, path: Path) -> None:
     """The picture shows what came back from the archive, not what the worker had."""
     z, y, x = phantom.truth.shape
     found = read_seg(seg, Grid(phantom.affine, (z, y, x)))
-    submodel = next(s for s in load_submodels() if study.protocol in {protocol.name for protocol in s.protocol})
+    running = submodels_to_run(load_submodels())
+    submodel = next(s for s in running if study.protocol in {protocol.name for protocol in s.protocol})
     segments = {segment.name: segment for segment in submodel.segments(study.protocol, None)}
     values = np.zeros(256, np.uint8)
     for number, name in found.names.items():

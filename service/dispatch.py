@@ -37,7 +37,7 @@ def dispatch(site: Site, ledger: Ledger, submodels: Sequence[SubModel], series: 
     revision = series.revision + (fingerprint != series.fingerprint)
     ledger.supersede_jobs(series.series_uid, revision)
     content = find_volumes(read_headers(paths))
-    decisions = [(volume, decide(volume, submodels)) for volume in content.volumes]
+    decisions = [(volume, decide(volume, submodels, running=site.models.run)) for volume in content.volumes]
     found = [(volume, route) for volume, decision in decisions for route in decision.routes]
     explanation = _explain(decisions, content.left_out)
     values = {"revision": revision, "fingerprint": fingerprint}

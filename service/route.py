@@ -1,15 +1,19 @@
-"""One volume and the sub-models in; out: which sub-model runs on it and why, or why none does.
+"""One volume and the sub-models in; out: which of them run on it and why, or why none does.
 
 Every witness has a veto: a protocol is chosen only if some part of the header names it and no part contradicts it,
 and if plane and geometry are those its model was trained on. What is in doubt is unrouted with the doubt named.
+All known sub-models give their words; those that the site runs give the protocols. Each system decides for itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NoReturn
 
 from dicom_nodes.types import Laterality, Volume
-from service.submodel import Protocol, SideRule, SubModel
+from service.protocol import Protocol, SideRule
+from service.running import RUN_BY_DEFAULT, submodels_to_run
+from service.submodel import SubModel
 from service.vocabulary import Vocabulary, first_word, plain_words, shipped_vocabulary
 from service.witnesses import (
     Region,
@@ -39,7 +43,7 @@ class RouteDecision:
     """Where a volume goes, with every reason."""
 
     routes: tuple[Route, ...]
-    """At most one; none: the volume is unrouted."""
+    """In the order in which the sub-models are known; none: the volume is unrouted."""
     reasons: tuple[str, ...]
     """One line per witness, per protocol ("matched" or the first condition that failed), and on the side."""
     summary: str
@@ -50,27 +54,74 @@ class _UnroutedError(Exception):
     """Carries the reason out of the steps of a decision; it never leaves this module."""
 
 
-def decide(volume: Volume, submodels: Sequence[SubModel], *, vocabulary: Vocabulary | None = None) -> RouteDecision:
-    """Decide which sub-model serves the volume; of two that do, the first in the sequence.
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What every system is given to decide with."""
 
-    `vocabulary` None means the shipped one. Neither the order of the facts nor those that are no witness change it.
+    volume: Volume
+    words: Vocabulary
+    heard: tuple[Testimony, ...]
+    not_words: Mapping[str, tuple[str, ...]]
+    """Protocol to the words of all known sub-models that show that it is not meant."""
+
+
+def decide(
+    volume: Volume,
+    known: Sequence[SubModel],
+    *,
+    running: Sequence[str] = RUN_BY_DEFAULT,
+    vocabulary: Vocabulary | None = None,
+) -> RouteDecision:
+    """Decide which sub-models serve the volume: of each system all that run and serve its innermost protocol.
+
+    `running` are entries as in `[models] run`; `vocabulary` None means the shipped one. Neither the order of the
+    facts nor those that are no witness change the decision.
     """
     words = vocabulary or shipped_vocabulary()
-    known = regions(words, submodels)
-    heard = body_part_testimonies(volume, known)
+    chosen = submodels_to_run(known, running)
+    heard = body_part_testimonies(volume, regions(words, known))
     reasons = [str(testimony) for testimony in heard]
-    try:
-        if fault := unsuited(volume, words):
-            raise _UnroutedError(fault)
-        candidates = _candidates(heard, known)
-        submodel, protocol = _matching(volume, submodels, candidates, reasons)
-        side = _side(volume, words, protocol, reasons)
-    except _UnroutedError as doubt:
-        return RouteDecision((), (*reasons, f"unrouted: {doubt}"), str(doubt))
-    route = Route(submodel.name, protocol.name, side)
-    stated = f", {'right' if side is Laterality.RIGHT else 'left'}" if side else ""
-    summary = f"{protocol.name}{stated}, by {submodel.name}"
-    return RouteDecision((route,), (*reasons, f"routed: {summary}"), summary)
+    if fault := unsuited(volume, words) or ("" if chosen else "this site runs no sub-model"):
+        return RouteDecision((), (*reasons, f"unrouted: {fault}"), fault)
+    evidence = _Evidence(volume, words, heard, _not_words(known))
+    systems = dict.fromkeys(each.system for each in chosen)
+    routes: list[Route] = []
+    doubts: list[str] = []
+    for system in systems:
+        submodels = [each for each in chosen if each.system == system]
+        try:
+            routes += _routes(evidence, submodels, regions(words, known, submodels), reasons)
+        except _UnroutedError as doubt:
+            doubts.append(str(doubt))
+            reasons.append(f"unrouted{f' by {system}' if len(systems) > 1 else ''}: {doubt}")
+    routes.sort(key=lambda route: [each.name for each in known].index(route.submodel))
+    reasons.extend(f"routed: {_summary(route)}" for route in routes)
+    summary = "; ".join(_summary(route) for route in routes) or "; ".join(dict.fromkeys(doubts))
+    return RouteDecision(tuple(routes), tuple(reasons), summary)
+
+
+def _not_words(known: Sequence[SubModel]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for submodel in known:
+        for protocol in submodel.protocol:
+            found[protocol.name] = (*found.get(protocol.name, ()), *protocol.not_words)
+    return found
+
+
+def _routes(
+    evidence: _Evidence, submodels: Sequence[SubModel], known: Sequence[Region], reasons: list[str]
+) -> list[Route]:
+    """The routes of one system; raises _UnroutedError."""
+    candidates = _candidates(evidence.heard, known)
+    matching = _matching(evidence, submodels, candidates, reasons)
+    return [
+        Route(submodel.name, protocol.name, _side(evidence, protocol, reasons)) for submodel, protocol in matching
+    ]
+
+
+def _summary(route: Route) -> str:
+    stated = f", {'right' if route.laterality is Laterality.RIGHT else 'left'}" if route.laterality else ""
+    return f"{route.protocol}{stated}, by {route.submodel}"
 
 
 def _candidates(heard: Sequence[Testimony], known: Sequence[Region]) -> tuple[str, ...]:
@@ -89,8 +140,18 @@ def _candidates(heard: Sequence[Testimony], known: Sequence[Region]) -> tuple[st
     inner_first = sorted(served, key=lambda name: (len(by_name[name].includes & agreed), name))
     for inner, outer in pairwise(inner_first):
         if inner not in by_name[outer].includes:
-            raise _UnroutedError(f"{' and '.join(sorted(served))} are named alike: {_said_by(speaking)}")
+            return (_around(served, known) or _alike(served, speaking),)
     return tuple(inner_first)
+
+
+def _around(alike: Sequence[str], known: Sequence[Region]) -> str | None:
+    """The smallest served region that has all of those in it, as "abdomen and pelvis" has those two."""
+    wide = [region for region in known if region.served and region.includes | {region.name} >= set(alike)]
+    return min(wide, key=lambda region: (len(region.includes), region.name)).name if wide else None
+
+
+def _alike(served: Sequence[str], speaking: Sequence[Testimony]) -> NoReturn:
+    raise _UnroutedError(f"{' and '.join(sorted(served))} are named alike: {_said_by(speaking)}")
 
 
 def _not_served(
@@ -109,9 +170,9 @@ def _said_by(speaking: Sequence[Testimony]) -> str:
 
 
 def _matching(
-    volume: Volume, submodels: Sequence[SubModel], candidates: tuple[str, ...], reasons: list[str]
-) -> tuple[SubModel, Protocol]:
-    """The first sub-model, by the innermost candidate, whose conditions the volume meets; all are written down."""
+    evidence: _Evidence, submodels: Sequence[SubModel], candidates: tuple[str, ...], reasons: list[str]
+) -> list[tuple[SubModel, Protocol]]:
+    """Those sub-models whose conditions the volume meets for the innermost such candidate; all are written down."""
     matched: list[tuple[int, SubModel, Protocol]] = []
     failed: list[tuple[int, str]] = []
     for submodel in submodels:
@@ -121,7 +182,7 @@ def _matching(
                 reasons.append(f"{title}: not named, or contradicted")
                 continue
             rank = candidates.index(protocol.name)
-            if fault := _fault(volume, protocol):
+            if fault := _fault(evidence.volume, protocol, evidence.not_words[protocol.name]):
                 reasons.append(f"{title}: {fault}")
                 failed.append((rank, f"{protocol.name} is named, but {fault}"))
             else:
@@ -129,14 +190,14 @@ def _matching(
                 matched.append((rank, submodel, protocol))
     if not matched:
         raise _UnroutedError(min(failed, key=lambda each: each[0])[1])
-    _, submodel, protocol = min(matched, key=lambda each: each[0])
-    return submodel, protocol
+    innermost = min(rank for rank, _, _ in matched)
+    return [(submodel, protocol) for rank, submodel, protocol in matched if rank == innermost]
 
 
-def _fault(volume: Volume, protocol: Protocol) -> str | None:
+def _fault(volume: Volume, protocol: Protocol, not_words: tuple[str, ...]) -> str | None:
     """The first condition of the protocol that the volume does not fulfil."""
     for keyword, said in texts(volume):
-        if word := first_word(plain_words(said), protocol.not_words):
+        if word := first_word(plain_words(said), not_words):
             return f'{keyword} "{said}" has "{word}", which is something else'
     if volume.plane not in protocol.planes:
         planes = " or ".join(plane.value for plane in protocol.planes)
@@ -153,20 +214,21 @@ def _fault(volume: Volume, protocol: Protocol) -> str | None:
     return None
 
 
-def _side(volume: Volume, words: Vocabulary, protocol: Protocol, reasons: list[str]) -> Laterality | None:
+def _side(evidence: _Evidence, protocol: Protocol, reasons: list[str]) -> Laterality | None:
     """The side that all witnesses agree on; None where none is stated or both are."""
     if protocol.side is SideRule.NONE:
         return None
-    heard = side_testimonies(volume, words)
-    reasons.extend(str(each) for each in heard)
+    heard = side_testimonies(evidence.volume, evidence.words)
+    reasons.extend(said for each in heard if (said := str(each)) not in reasons)
     sides = frozenset(Laterality).intersection(*(each.sides for each in heard))
-    position = far_side(volume)
+    position = far_side(evidence.volume)
     if not sides or (position is not None and heard and not sides & position.sides):
         raise _UnroutedError(f"the header contradicts itself on the side: {_both(heard, position)}")
     if len(sides) == 1:
         return next(iter(sides))
     meaning = "the segments carry no side" if protocol.side is SideRule.MODIFIER else "both sides' labels are kept"
-    reasons.append(f"side not stated: {meaning}")
+    if (not_stated := f"side not stated: {meaning}") not in reasons:
+        reasons.append(not_stated)
     return None
 
 

@@ -1,22 +1,21 @@
 """One TOML file per sub-model in; out: its networks, its labels with their codes, the protocols that it serves."""
 
 import itertools
-from collections.abc import Iterable
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dicom_nodes.errors import ConfigurationError
-from dicom_nodes.types import Code, Laterality, Plane, Segment
+from dicom_nodes.types import Code, Laterality, Segment
+from service.label import Label, Table, Text
+from service.protocol import Protocol, SideRule
 from service.tomlfile import read_toml
 
 SHIPPED = Path(__file__).parent / "submodels"
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Channel = Annotated[int, Field(ge=0, le=255)]
 Millimetres = Annotated[float, Field(gt=0)]
 TileStep = Annotated[float, Field(gt=0, le=1)]
 SplitLevel = Annotated[int, Field(ge=0, le=4)]
@@ -37,101 +36,6 @@ AXES = tuple(
 )
 """The 48 orientations that an array can have."""
 
-
-class Table(BaseModel):
-    """A table of a TOML file: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Concept(Table):
-    """A coded concept (PS3.3 section 8)."""
-
-    value: Text
-    scheme: Text
-    meaning: Text
-
-    @property
-    def code(self) -> Code:
-        """The same as the noun."""
-        return Code(self.value, self.scheme, self.meaning)
-
-
-class Label(Table):
-    """One value of the label map: its name, codes (CID 7150, CID 7151 and CID 244) and colour."""
-
-    value: Channel
-    name: Text
-    category: Concept
-    type: Concept
-    laterality: Literal["right", "left", "bilateral"] | None = None
-    rgb: tuple[Channel, Channel, Channel]
-    also: tuple[Text, ...] = ()
-    """Other names that dataset.json files of its networks may give it."""
-    volume_ml: "Range | None" = None
-    """What is plausible in an adult that is seen whole."""
-
-    @field_validator("value")
-    @classmethod
-    def _is_no_background(cls, value: int) -> int:
-        if value == 0:
-            raise ValueError("0 is the background; a label's value is 1 to 255")
-        return value
-
-
-class SideRule(StrEnum):
-    """What the side of the body that DICOM states does to the labels of a protocol."""
-
-    NONE = "none"
-    MODIFIER = "modifier"
-    """The labels have no side; the stated one is added to each as a modifier code."""
-    LABELS = "labels"
-    """The labels have sides; those of the other side are not delivered."""
-
-
-class Range(Table):
-    """Smallest and largest length in millimetres (or volume in millilitres), both allowed."""
-
-    least: Annotated[float, Field(ge=0)]
-    most: Annotated[float, Field(gt=0)]
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "Range":
-        if self.least > self.most:
-            raise ValueError(f"least ({self.least:g}) is greater than most ({self.most:g})")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Whether the value lies in the range."""
-        return self.least <= value <= self.most
-
-
-class Protocol(Table):
-    """A study protocol that a sub-model serves, what it delivers there, and how such a volume is recognised.
-
-    Words are patterns of service/vocabulary.py: whole words or phrases, `*` at either end of a word.
-    """
-
-    name: Text
-    planes: Annotated[tuple[Plane, ...], Field(min_length=1)]
-    keep: tuple[int, ...] = ()
-    """The labels that are delivered; empty: all."""
-    side: SideRule = SideRule.NONE
-    minimum_slices: Annotated[int, Field(ge=1)]
-    across_mm: Range
-    """Covered length along the slice normal."""
-    in_plane_mm: Range
-    """Longer side of the field of view."""
-    body_parts: tuple[Text, ...] = ()
-    """Values of BodyPartExamined that name it (PS3.16 Annex L), beside those in service/vocabulary.toml."""
-    words: tuple[Text, ...] = ()
-    """Words of protocol names and descriptions that name it, beside those in service/vocabulary.toml."""
-    not_words: tuple[Text, ...] = ()
-    """Words that show that it is not meant, although it is named."""
-    includes: tuple[Text, ...] = ()
-    """Protocols or regions that lie inside: naming this one does not contradict them."""
-
-
 Spacing = tuple[Millimetres, Millimetres, Millimetres]
 
 
@@ -145,13 +49,17 @@ class Network(Table):
     labels: Annotated[tuple[Text, ...], Field(min_length=1)]
     """Names of the values 1, 2, ... of its output; one that no label of the sub-model has is dropped."""
     trainers: Annotated[tuple[Text, ...], Field(min_length=1)]
-    """What its checkpoints may name as their trainer."""
+    """What its checkpoints may name as their trainer; `*` stands for any letters."""
     plans: Text = "nnUNetPlans"
     configuration: Text = "3d_fullres"
     folds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """Averaged before the label is chosen."""
     spacing_mm: Spacing | None = None
     """Of the plans, in their own order, where it is known."""
+    weights_version: tuple[float, ...] = ()
+    """What the version.json of the published archives says, where there is one: a witness."""
+    also_ct: bool = False
+    """Its authors trained it on CT and MR together: its channel may be called CT."""
     sha256: tuple[Text, ...] = ()
     """Of the published archives, where known."""
     obsolete: str = ""
@@ -182,7 +90,7 @@ class Variant(Table):
 
 
 class SubModel(Table):
-    """What one job runs: one network or several, merged into one label map; what its labels mean, whom it serves."""
+    """What one job runs: one network or several, merged into one label map; what its labels mean."""
 
     name: Name
     system: Text
@@ -205,10 +113,13 @@ class SubModel(Table):
     """Where the model comes from, as AlgorithmSource (0024,0202) says it."""
     network: Annotated[tuple[Network, ...], Field(min_length=1)]
     """In the order of merging: what a later one finds overwrites what an earlier one did."""
-    label: Annotated[tuple[Label, ...], Field(min_length=1)]
+    label: tuple[Label, ...] = ()
+    """None only where every network is obsolete."""
     protocol: tuple[Protocol, ...] = ()
     """None where a sub-model only helps another, or is obsolete."""
     variant: tuple[Variant, ...] = ()
+    variant_of: str = ""
+    """The sub-model that this one varies; `variants` sets it, no file does."""
 
     @field_validator("orientation")
     @classmethod
@@ -223,6 +134,8 @@ class SubModel(Table):
         _refuse_repeats("label name", (name for label in self.label for name in (label.name, *label.also)))
         _refuse_repeats("protocol", (protocol.name for protocol in self.protocol))
         _refuse_repeats("network", (network.name for network in self.network))
+        if not self.label and not self.obsolete:
+            raise ValueError("label is missing: a sub-model without labels finds nothing")
         values = {label.value for label in self.label}
         for protocol in self.protocol:
             if unknown := sorted(set(protocol.keep) - values):
@@ -231,6 +144,11 @@ class SubModel(Table):
         if unfound := values - {value for network in self.network for value in self.values_of(network)}:
             raise ValueError(f"labels {sorted(unfound)} are found by no network")
         return self
+
+    @property
+    def obsolete(self) -> bool:
+        """Whether every network of it is recognised and refused, so that it never runs."""
+        return all(network.obsolete for network in self.network)
 
     def values_of(self, network: Network) -> tuple[int, ...]:
         """For a network's output 0, 1, 2, ...: the label value here; 0 for background and what is dropped."""
@@ -260,7 +178,11 @@ class SubModel(Table):
             KeyError: this sub-model does not serve the protocol.
         """
         served = self.serves(protocol)
-        kept = (label for label in sorted(self.label, key=lambda each: each.value) if not served.keep or label.value in served.keep)
+        kept = (
+            label
+            for label in sorted(self.label, key=lambda each: each.value)
+            if not served.keep or label.value in served.keep
+        )
         side = None if laterality is None or served.side is SideRule.NONE else SIDE_NAMES[laterality]
         return tuple(_segment(label, served, side) for label in kept if _on_side(label, served, side))
 
@@ -268,7 +190,7 @@ class SubModel(Table):
 def _varied(base: SubModel, variant: Variant) -> SubModel:
     said = {name: value for name in type(variant).model_fields if (value := getattr(variant, name)) is not None}
     folds = said.pop("folds", None)
-    varied = base.model_copy(update=said)
+    varied = base.model_copy(update=said | {"variant_of": base.name})
     if folds is None:
         return varied
     return varied.model_copy(
@@ -301,12 +223,25 @@ def load_submodels(folders: Iterable[Path] = (SHIPPED,)) -> tuple[SubModel, ...]
     """Every sub-model of the folders' TOML files, in order of name; one in a later folder replaces its namesake.
 
     Raises:
-        ConfigurationError: a folder is missing, a file is wrong, or two files of one folder have the same name.
+        ConfigurationError: a folder is missing, a file is wrong, two files of one folder have the same name, or a
+            crop names what is not there.
     """
     known: dict[str, SubModel] = {}
     for folder in folders:
         known |= _load_folder(folder)
+    for submodel in known.values():
+        if submodel.crop is not None:
+            _check_crop(submodel.name, submodel.crop, known)
     return tuple(known[name] for name in sorted(known))
+
+
+def _check_crop(name: str, crop: Crop, known: Mapping[str, SubModel]) -> None:
+    rough = known.get(crop.submodel)
+    if rough is None or rough.crop is not None:
+        others = ", ".join(sorted(each for each in known if known[each].crop is None))
+        raise ConfigurationError(f"sub-model {name}: crop.submodel: {crop.submodel!r}; allowed are {others}")
+    if unknown := sorted(set(crop.labels) - {label.name for label in rough.label}):
+        raise ConfigurationError(f"sub-model {name}: crop.labels: {crop.submodel} has no {', '.join(unknown)}")
 
 
 def site_submodels(folder: str, home: Path) -> tuple[SubModel, ...]:

@@ -52,8 +52,16 @@ def line_of(text: str, location: Sequence[int | str]) -> int:
         name = re.compile(rf"""\s*(?:[\w."'-]+\.)?["']?{re.escape(key)}["']?\s*[=.]""")
         for number in range(start, end):
             if name.match(lines[number]):
-                return number + 1
+                return _inline(lines, number, end, location[location.index(key) + 1 :]) + 1
     return max(start, 1)
+
+
+def _inline(lines: list[str], number: int, end: int, inside: Sequence[int | str]) -> int:
+    """The line of one table of an array that begins at `number` and has each of its tables on a line of its own."""
+    if not inside or not isinstance(inside[0], int) or not lines[number].partition("#")[0].rstrip().endswith("["):
+        return number
+    tables = [each for each in range(number + 1, end) if lines[each].lstrip().startswith("{")]
+    return tables[inside[0]] if inside[0] < len(tables) else number
 
 
 def _table(lines: list[str], location: Sequence[int | str]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dicom_nodes.types import Laterality
-from service.submodel import Table, Text
+from service.label import Table, Text
 from service.tomlfile import read_toml
 
 SHIPPED = Path(__file__).parent / "vocabulary.toml"

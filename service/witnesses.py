@@ -71,21 +71,24 @@ class SideTestimony:
         return f'{self.witness} "{self.said}" says {named}'
 
 
-def regions(vocabulary: Vocabulary, submodels: Sequence[SubModel]) -> tuple[Region, ...]:
-    """Every body part that has a name here, served or not, the protocols' first."""
-    parts: dict[str, list[tuple[bool, tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {}
+def regions(
+    vocabulary: Vocabulary, submodels: Sequence[SubModel], serving: Sequence[SubModel] = ()
+) -> tuple[Region, ...]:
+    """Every body part that has a name here, the protocols' first; those count as served that `serving` serve."""
+    served = {protocol.name for submodel in serving for protocol in submodel.protocol}
+    parts: dict[str, list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {}
     for submodel in submodels:
         for each in submodel.protocol:
-            parts.setdefault(each.name, []).append((True, each.body_parts, each.words, each.includes))
+            parts.setdefault(each.name, []).append((each.body_parts, each.words, each.includes))
     for region in vocabulary.region:
-        parts.setdefault(region.name, []).append((False, region.body_parts, region.words, region.includes))
+        parts.setdefault(region.name, []).append((region.body_parts, region.words, region.includes))
     return tuple(
         Region(
             name,
-            any(served for served, _, _, _ in each),
-            frozenset(normal_body_part(value) for _, values, _, _ in each for value in values),
-            tuple(dict.fromkeys(word for _, _, words, _ in each for word in words)),
-            frozenset(inner for _, _, _, includes in each for inner in includes),
+            name in served,
+            frozenset(normal_body_part(value) for values, _, _ in each for value in values),
+            tuple(dict.fromkeys(word for _, words, _ in each for word in words)),
+            frozenset(inner for _, _, includes in each for inner in includes),
         )
         for name, each in parts.items()
     )

@@ -13,7 +13,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from service.modelstore import ModelStore
 from service.redis_server import redis_binary
+from workers.install.phantom import phantom_store
 
 
 def free_port() -> int:
@@ -83,6 +85,12 @@ def _listening(port: int) -> int:
                 return port
         assert time.monotonic() < deadline, "nothing listens"
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def phantom_models(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    """The shipped phantom models, installed once for the whole test run."""
+    return phantom_store(tmp_path_factory.mktemp("phantom-models"))
 
 
 @pytest.fixture

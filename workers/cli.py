@@ -1,6 +1,8 @@
 """The arguments of the worker processes in; a running Celery worker, or one segmented folder, out."""
 
-from collections.abc import Sequence
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,26 +12,36 @@ import numpy as np
 from celery.signals import setup_logging
 
 from dicom_nodes.encode import ENCODERS
-from dicom_nodes.errors import ConfigurationError, SagittalError
+from dicom_nodes.errors import ConfigurationError, ModelUnusable, SagittalError
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Laterality, ResultIdentity, Volume
 from dicom_nodes.volumes import find_volumes
-from service.config import read_site
+from service.config import Site, read_site
 from service.ledger import open_ledger
-from service.observe import log_to_stderr
+from service.modelstore import ModelStore, site_store
+from service.observe import event, log_to_stderr
 from service.queue import DELIVER, ENCODE, Hints, declare, inference_queue, make_app
 from service.redis_server import redis_url
 from service.route import decide
+from service.running import submodels_to_run
 from service.submodel import SubModel, site_submodels
+from workers.install.command import install
+from workers.install.phantom import phantom_store
+from workers.memory import MIB
 from workers.models import WarmModels
 from workers.pipeline import Workshop
 from workers.segmentation import segment as segment_volume
 from workers.tasks import register
 
+log = logging.getLogger(__name__)
+
 
 @click.group()
 def main() -> None:
     """Run the parts of Sagittal that make results."""
+
+
+main.add_command(install)
 
 
 @main.command()
@@ -45,6 +57,9 @@ def inference(site_file: Path, name: str, only: Sequence[str]) -> None:
         raise click.ClickException(
             f"no such sub-model: {', '.join(unknown)}; there are {', '.join(shop.submodels)}"
         )
+    install_phantoms(shop.site)
+    say_what_runs(shop, only)
+    # A job of a sub-model that the site no longer runs still ends, in a result or in a reason.
     queues = [inference_queue(submodel) for submodel in only or shop.submodels]
     # One process that never forks and one task at a time: torch must not run in a process that forks.
     _serve(shop, name, queues, ["--pool=solo", "--concurrency=1"])
@@ -65,8 +80,40 @@ def _workshop(site_file: Path, name: str) -> Workshop:
     site = read_site(site_file)
     submodels = {submodel.name: submodel for submodel in site_submodels(site.models.submodels, site.home)}
     ledger = open_ledger(site.ledger_url, actor=name)
-    models = WarmModels(site.models.weights, site.home, site.workers.threads, site.workers.device)
-    return Workshop(site, ledger, Hints(redis_url(site)), submodels, models)
+    return Workshop(site, ledger, Hints(redis_url(site)), submodels, warm_models(site, submodels))
+
+
+def warm_models(site: Site, submodels: Mapping[str, SubModel]) -> WarmModels:
+    """The networks that a worker of this site may hold; none is loaded yet."""
+    return WarmModels(
+        site_store(site),
+        submodels,
+        running=[submodel.name for submodel in submodels_to_run(tuple(submodels.values()), site.models.run)],
+        model_memory_mb=site.workers.model_memory_mb,
+        gpu_memory_mb=site.workers.gpu_memory_mb,
+        processes=site.workers.inference_processes,
+        threads=site.workers.threads,
+        device=site.workers.device,
+    )
+
+
+def install_phantoms(site: Site) -> None:
+    """Where the site runs the shipped phantom models: see that they are installed."""
+    if site.models.weights == "phantom":
+        phantom_store(site_store(site).folder)
+
+
+def say_what_runs(shop: Workshop, only: Sequence[str] = ()) -> None:
+    """Log of every sub-model that this worker serves whether it can run, with its memory, or why it cannot."""
+    served = only or [each.name for each in submodels_to_run(tuple(shop.submodels.values()), shop.site.models.run)]
+    for name in served:
+        try:
+            needed = shop.models.check(shop.submodels[name])
+        except ModelUnusable as error:
+            event(log, logging.ERROR, "sub-model cannot run", submodel=name, why=str(error))
+        else:
+            sizes = {"weights_mib": -(-needed // MIB), "of_mib": shop.models.budget.host_bytes // MIB}
+            event(log, logging.INFO, "sub-model can run", submodel=name, **sizes, device=shop.models.device)
 
 
 def _serve(shop: Workshop, name: str, queues: list[str], pool: list[str]) -> None:
@@ -84,20 +131,24 @@ def _own_logging(**_: object) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", "name", required=True, help="Sub-model, as mrannotator-spine.")
+@click.option("--model", "name", required=True, help="Sub-model or variant, as mrannotator-spine.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@click.option("--weights", default="phantom", show_default=True, help="Folder of nnU-Net models, or phantom.")
+@click.option("--weights", default="phantom", show_default=True, help="Folder of installed models, or phantom.")
 @click.option("--protocol", help="Protocol of the sub-model; default: what routing decides.")
 @click.option("--volume", "index", type=int, help="Which volume of the series; default: the only one.")
 def segment(folder: Path, name: str, out: Path, weights: str, protocol: str | None, index: int | None) -> None:
     """Run one sub-model on the DICOM series in FOLDER and write a DICOM-SEG."""
     try:
-        _segment(folder, name, out, weights, protocol, index)
+        with tempfile.TemporaryDirectory() as temporary:
+            store = phantom_store(Path(temporary)) if weights == "phantom" else ModelStore(Path(weights))
+            _segment(folder, name, out, store, protocol, index)
     except SagittalError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _segment(folder: Path, name: str, out: Path, weights: str, protocol: str | None, index: int | None) -> None:
+def _segment(
+    folder: Path, name: str, out: Path, store: ModelStore, protocol: str | None, index: int | None
+) -> None:
     submodels = {submodel.name: submodel for submodel in site_submodels("", Path())}
     if name not in submodels:
         raise ConfigurationError(f"no sub-model {name}; there are {', '.join(sorted(submodels))}")
@@ -108,8 +159,9 @@ def _segment(folder: Path, name: str, out: Path, weights: str, protocol: str | N
     def report(stage: str, percent: int) -> None:
         click.echo(f"\r{stage:<12} {percent:3d} %", nl=False, err=True)
 
-    model = WarmModels(weights, Path.cwd()).get(submodel)
-    label_map = segment_volume(volume, submodel, protocol, side, model, report)
+    models = WarmModels(store, submodels, running=[name])
+    models.check(submodel)
+    label_map = segment_volume(volume, submodel, protocol, side, models, report)
     click.echo(err=True)
     now = datetime.now().astimezone()
     identity = ResultIdentity(name, protocol, 1, side, now, version("sagittal"), "command line")
@@ -137,12 +189,16 @@ def _volume(folder: Path, index: int | None) -> Volume:
 def _protocol(
     volume: Volume, submodel: SubModel, submodels: Sequence[SubModel], wanted: str | None
 ) -> tuple[str, Laterality | None]:
-    decision = decide(volume, submodels)
+    names = ", ".join(protocol.name for protocol in submodel.protocol)
+    if not names:
+        raise ConfigurationError(f"{submodel.name} serves no protocol: it only helps others, or is obsolete")
+    if wanted is not None and wanted not in {protocol.name for protocol in submodel.protocol}:
+        raise ConfigurationError(f"{submodel.name} does not serve {wanted}; it serves: {names}")
+    decision = decide(volume, submodels, running=(submodel.name,))
     route = next(iter(decision.routes), None)
     if wanted is not None:
         return wanted, route.laterality if route and route.protocol == wanted else None
-    if route is None or route.submodel != submodel.name:
-        names = ", ".join(protocol.name for protocol in submodel.protocol)
+    if route is None:
         raise ConfigurationError(
             f"not routed to {submodel.name}: {decision.summary}. If you know better, use --protocol with: {names}"
         )

@@ -59,6 +59,8 @@ def infer(shop: Workshop, job_id: str) -> None:
         event(log, logging.WARNING, str(lost), **job.log_context())
     except (SeriesUnreadable, ModelUnusable) as error:
         _fail(shop, job, str(error))
+    except EmptyResult as error:
+        _fail(shop, job, _nothing_sent(job, str(error)))
     except Exception as error:  # one series must not take the worker with it
         log.exception("inference broke", extra={"fields": job.log_context()})
         _try_again(shop, job, f"{type(error).__name__}: {error}")
@@ -72,13 +74,10 @@ def infer(shop: Workshop, job_id: str) -> None:
 
 
 def _find(shop: Workshop, job: Job, lease: Lease) -> LabelMap:
-    submodel = shop.submodels.get(job.submodel)
-    if submodel is None:
-        raise ModelUnusable(f"sub-model {job.submodel} is not among those of this worker: add its TOML file")
-    lease.progress("load model", 0)
-    model = shop.models.get(submodel)
+    submodel = shop.models.submodel(job.submodel)
+    shop.models.check(submodel)
     side = Laterality(job.laterality) if job.laterality else None
-    return segment(shop.folder(job.id).load_volume(), submodel, job.protocol, side, model, lease.progress)
+    return segment(shop.folder(job.id).load_volume(), submodel, job.protocol, side, shop.models, lease.progress)
 
 
 def encode(shop: Workshop, job_id: str) -> None:
@@ -90,8 +89,9 @@ def encode(shop: Workshop, job_id: str) -> None:
     try:
         made = _encode(shop, job)
     except EmptyResult:
-        what = f"{job.submodel} found none of the structures of protocol {job.protocol}, so nothing was sent"
-        _fail(shop, job, f"series {job.series_uid}: {what}. See how it was routed: sagittal jobs show {job.id}")
+        _fail(
+            shop, job, _nothing_sent(job, f"{job.submodel} found none of the structures of protocol {job.protocol}")
+        )
     except SeriesUnreadable as error:
         _fail(shop, job, str(error))
     except Exception as error:  # recorded as the job's reason; the worker goes on
@@ -185,6 +185,12 @@ def _identity(shop: Workshop, job: Job) -> ResultIdentity:
 def _fail(shop: Workshop, job: Job, reason: str) -> None:
     event(log, logging.ERROR, "job failed", reason=reason, **job.log_context())
     shop.ledger.move_job(job.id, JobState.FAILED, reason, owner=job.owner, reason=reason)
+
+
+def _nothing_sent(job: Job, what: str) -> str:
+    return (
+        f"series {job.series_uid}: {what}, so nothing was sent. See how it was routed: sagittal jobs show {job.id}"
+    )
 
 
 def _try_again(shop: Workshop, job: Job, reason: str) -> None:

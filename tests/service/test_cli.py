@@ -40,6 +40,17 @@ def test_init_writes_a_site_that_check_accepts_and_never_overwrites_one(site_fil
     assert "left as it is" in again.output
 
 
+def test_check_says_which_sub_models_run_and_refuses_one_that_does_not_exist(site_file: Path) -> None:
+    written = site_file.read_text()
+    checked = sagittal("check", "--site", site_file).output
+    assert "sub-model mrannotator-spine runs: cervical, thoracic, lumbar" in checked
+    assert "sub-model totalsegmentator-total-mr does not run" in checked
+    site_file.write_text(written.replace('# run = ["mrannotator-*"]', 'run = ["total-mr"]'))
+    done = sagittal("check", "--site", site_file)
+    assert done.exit_code == 1
+    assert "models.run: no sub-model is called 'total-mr'; there are amos, " in done.output
+
+
 @pytest.mark.parametrize("wrong", ["PACS", "PACS@host", "@host:104", "PACS@host:port"])
 def test_a_destination_that_is_no_node_is_explained(tmp_path: Path, wrong: str) -> None:
     done = sagittal("init", tmp_path, "--send-to", wrong)

@@ -72,6 +72,22 @@ def test_a_left_knee_becomes_one_job_that_knows_its_frames_and_its_side(
     assert "routed: knee, left" in record.explanation
 
 
+def test_a_knee_on_which_three_sub_models_run_becomes_three_jobs_of_one_volume(
+    site: Site, ledger: Ledger, knee: PhantomSeries
+) -> None:
+    run = ("mrannotator-*", "totalsegmentator-total-mr", "totalsegmentator-appendicular-bones-mr", "mrsegmentator")
+    site = site.model_copy(update={"models": site.models.model_copy(update={"run": run})})
+    receive(site, ledger, knee, knee.paths)
+    record, jobs = dispatched(site, ledger, knee)
+    assert {job.submodel for job in jobs} == {
+        "mrannotator-shoulder-knee", "totalsegmentator-total-mr", "totalsegmentator-appendicular-bones-mr",
+    }  # fmt: skip
+    assert {(job.protocol, job.laterality, job.revision) for job in jobs} == {("knee", "L", 1)}
+    volumes = [JobFolder(site.jobs, job.id).load_volume() for job in jobs]
+    assert len({volume.series_uid for volume in volumes}) == 1
+    assert "unrouted by MRSegmentator: no sub-model serves knee" in record.explanation
+
+
 def test_the_same_content_again_leaves_the_result_alone(site: Site, ledger: Ledger, knee: PhantomSeries) -> None:
     receive(site, ledger, knee, knee.paths)
     _, (first,) = dispatched(site, ledger, knee)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from pydicom.sr import _concepts_dict
 from pydicom.sr.codedict import codes
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Laterality, Plane
-from service.submodel import SHIPPED, SubModel, load_submodels, site_submodels
+from service.submodel import SHIPPED, Network, SubModel, load_submodels, site_submodels
 from service.vocabulary import shipped_vocabulary
 
 BY_NAME = {submodel.name: submodel for submodel in load_submodels()}
@@ -20,14 +22,25 @@ def names(submodel: str, protocol: str, laterality: Laterality | None = None) ->
     return [segment.name for segment in BY_NAME[submodel].segments(protocol, laterality)]
 
 
-def test_four_sub_models_with_44_labels_serve_the_eight_protocols() -> None:
-    assert {name: len(submodel.label) for name, submodel in BY_NAME.items()} == {
+def of_system(system: str) -> dict[str, int]:
+    """How many structures each sub-model of a system finds, variants left out."""
+    found = (each for each in BY_NAME.values() if each.system == system and not each.variant_of)
+    return {each.name.removeprefix("totalsegmentator-"): len(each.label) for each in found}
+
+
+MRANNOTATOR = {
+    name: submodel for name, submodel in BY_NAME.items() if submodel.system == "MRAnnotator"
+}  # fmt: skip
+
+
+def test_four_sub_models_of_mrannotator_with_44_labels_serve_the_eight_protocols() -> None:
+    assert of_system("MRAnnotator") == {
         "mrannotator-abdomen": 8,
         "mrannotator-shoulder-knee": 10,
         "mrannotator-pelvis-prostate": 4,
         "mrannotator-spine": 22,
     }
-    planes = {protocol.name: protocol.planes for each in BY_NAME.values() for protocol in each.protocol}
+    planes = {protocol.name: protocol.planes for each in MRANNOTATOR.values() for protocol in each.protocol}
     assert planes == {
         "abdomen": (Plane.AXIAL,),
         "pelvis": (Plane.CORONAL,),
@@ -38,11 +51,93 @@ def test_four_sub_models_with_44_labels_serve_the_eight_protocols() -> None:
         "thoracic": (Plane.SAGITTAL,),
         "lumbar": (Plane.SAGITTAL,),
     }
-    assert {submodel.orientation for submodel in BY_NAME.values()} == {"LAS"}
+    assert {submodel.orientation for submodel in MRANNOTATOR.values()} == {"LAS"}
+
+
+def test_the_paper_of_totalsegmentator_mri_counts_80_structures_in_five_sub_models() -> None:
+    found = of_system("TotalSegmentator MRI")
+    paper = ["total-mr", "appendicular-bones-mr", "face-mr", "thigh-shoulder-muscles-mr", "tissue-types-mr"]
+    assert [found[name] for name in paper] == [50, 8, 1, 18, 3]
+    structures = {label.name for name in paper for label in BY_NAME[f"totalsegmentator-{name}"].label}
+    assert len(structures) == 80
+    others = {"vertebrae-mr": 25, "body-mr": 2, "liver-segments-mr": 8, "liver-lesions-mr": 1, "before-2-5": 0}
+    assert {name: count for name, count in found.items() if name not in paper} == others
+
+
+def test_mrsegmentator_has_40_structures_and_10_of_body_composition_and_amos_15() -> None:
+    assert of_system("MRSegmentator") == {"mrsegmentator": 40, "mrsegmentator-body-comp": 10}
+    assert of_system("AMOS") == {"amos": 15}
+
+
+def test_each_system_sees_the_volume_turned_as_its_authors_turn_it() -> None:
+    turned = {submodel.system: submodel.orientation for submodel in BY_NAME.values()}
+    assert turned == {"MRAnnotator": "LAS", "MRSegmentator": "LPS", "TotalSegmentator MRI": "RAS", "AMOS": "RAS"}
+
+
+def test_the_two_halves_of_total_mr_are_merged_to_the_values_of_the_one_at_3_mm() -> None:
+    total, fast = BY_NAME["totalsegmentator-total-mr"], BY_NAME["totalsegmentator-total-mr-fast"]
+    organs, muscles = total.network
+    assert total.values_of(organs) == tuple(range(30))
+    assert total.values_of(muscles) == (0, *range(30, 51))
+    assert fast.values_of(fast.network[0]) == tuple(range(51))
+    assert (total.label[29].name, total.label[49].name) == ("humerus_left", "brain")
+
+
+def test_auxiliary_labels_of_the_face_are_dropped() -> None:
+    face = BY_NAME["totalsegmentator-face-mr"]
+    assert face.network[0].labels == ("face", "brain", "liver")
+    assert face.values_of(face.network[0]) == (0, 1, 0, 0)
+
+
+def test_variants_differ_from_their_sub_model_as_their_authors_say() -> None:
+    fast, split = BY_NAME["mrsegmentator-fast"], BY_NAME["mrsegmentator-split"]
+    assert (fast.network[0].folds, fast.tile_step, fast.mirroring, fast.split_level) == ((0,), 0.8, False, 0)
+    assert (split.network[0].folds, split.tile_step, split.mirroring, split.split_level) == (
+        (0, 1, 2, 3, 4), 0.5, True, 1,
+    )  # fmt: skip
+    assert {
+        name: BY_NAME[f"totalsegmentator-{name}"].resample_mm for name in ("total-mr-fast", "body-mr-fast")
+    } == {
+        "total-mr-fast": (3.0, 3.0, 3.0),
+        "body-mr-fast": (6.0, 6.0, 6.0),
+    }
+
+
+def test_a_crop_names_a_sub_model_and_labels_that_there_are() -> None:
+    crops = {name: submodel.crop for name, submodel in BY_NAME.items() if submodel.crop}
+    assert set(crops) == {"totalsegmentator-liver-segments-mr", "totalsegmentator-liver-lesions-mr"}
+    for crop in crops.values():
+        assert set(crop.labels) <= {label.name for label in BY_NAME[crop.submodel].label}
+        assert crop.margin_mm == 20
+
+
+def test_licences_that_restrict_are_asked_for() -> None:
+    asked = {
+        name.removeprefix("totalsegmentator-") for name, submodel in BY_NAME.items() if submodel.accept_licence
+    }
+    paid = {"appendicular-bones-mr", "face-mr", "thigh-shoulder-muscles-mr", "tissue-types-mr"}
+    assert asked == {*MRANNOTATOR, *paid}
+
+
+def test_one_network_has_one_meaning_wherever_it_stands() -> None:
+    networks: dict[str, Network] = {}
+    for submodel in BY_NAME.values():
+        for network in submodel.network:
+            plain = network.model_copy(update={"folds": (0,)})
+            assert networks.setdefault(network.name, plain) == plain
+
+
+def test_a_sub_model_without_labels_is_refused_unless_it_is_obsolete() -> None:
+    obsolete = BY_NAME["totalsegmentator-before-2-5"]
+    assert obsolete.obsolete and not obsolete.protocol
+    with pytest.raises(ValueError, match="a sub-model without labels finds nothing"):
+        SubModel.model_validate(BY_NAME["mrannotator-spine"].model_dump() | {"label": (), "protocol": ()})
 
 
 def test_label_values_are_1_to_n_in_the_order_of_the_published_tables() -> None:
     for submodel in BY_NAME.values():
+        first = [value for network in submodel.network for value in submodel.values_of(network) if value]
+        assert first == sorted(first)
         assert [label.value for label in submodel.label] == list(range(1, len(submodel.label) + 1))
     assert names("mrannotator-abdomen", "abdomen")[:3] == ["spleen", "kidney_right", "kidney_left"]
     spine = names("mrannotator-spine", "lumbar")
@@ -65,26 +160,96 @@ def test_every_code_is_the_one_that_the_dictionary_has_for_that_structure() -> N
         "Vertebrae T12": codes.SCT.T12Vertebra,
         "Vertebrae L5": codes.SCT.L5Vertebra,
     }
-    labels = {label.name: label for submodel in BY_NAME.values() for label in submodel.label}
+    labels = {label.name: label for submodel in MRANNOTATOR.values() for label in submodel.label}
     for name, code in expected.items():
         assert (labels[name].type.value, labels[name].type.scheme) == (code.value, "SCT"), name
     assert {label.category.value for label in labels.values()} == {codes.SCT.AnatomicalStructure.value}
 
 
-def test_a_label_that_is_named_after_a_side_has_that_sides_code() -> None:
-    sides = {"right": codes.SCT.Right, "left": codes.SCT.Left}
+DICTIONARY: dict[str, dict[str, dict[str, tuple[str, list[int]]]]] = cast(Any, _concepts_dict.concepts)
+"""Scheme to keyword to code to its meaning and the context groups of PS3.16 that have it, as pydicom knows them."""
+
+MEANINGS: dict[str, set[str]] = {}
+"""Codes that stand in a context group, with every meaning that they have there."""
+for entries in DICTIONARY["SCT"].values():
+    for code, (meaning, groups) in entries.items():
+        if groups:
+            MEANINGS.setdefault(code, set()).add(meaning.casefold())
+
+APPROXIMATE = {
+    # names of labels whose code is in a context group and means more or less than the label
+    "upper_femora", "pelvis", "hip_left", "hip_right", "left_hip", "right_hip", "infraspinatus", "torso_fat",
+    "visceral_fat", "left_oblique_muscle", "right_oblique_muscle", "prostate_or_uterus",
+}  # fmt: skip
+
+
+def test_every_code_stands_in_a_context_group_and_exactly_those_that_do_not_or_mean_something_else_are_marked() -> (
+    None
+):
     for submodel in BY_NAME.values():
-        for protocol in submodel.protocol:
-            for segment in submodel.segments(protocol.name, None):
-                side = segment.name.rsplit("_", 1)[-1]
-                if side in sides:
-                    assert segment.laterality is not None
-                    assert segment.laterality.value == sides[side].value
+        for label in submodel.label:
+            known = label.type.scheme == "SCT" and label.type.value in MEANINGS
+            assert label.verified is (known and label.name not in APPROXIMATE), f"{submodel.name}: {label.name}"
+
+
+def test_a_verified_code_has_a_meaning_that_the_dictionary_gives_it() -> None:
+    labels = [label for submodel in BY_NAME.values() for label in submodel.label if label.verified]
+    for label in labels:
+        assert label.type.meaning.casefold() in MEANINGS[label.type.value], label.name
+
+
+def test_a_code_has_one_meaning_in_all_tables() -> None:
+    meanings: dict[str, set[str]] = {}
+    for submodel in BY_NAME.values():
+        for label in submodel.label:
+            meanings.setdefault(label.type.value, set()).add(label.type.meaning)
+    assert {code: each for code, each in meanings.items() if len(each) > 1} == {}
+
+
+def test_categories_are_those_of_cid_7150() -> None:
+    labels = [label for submodel in BY_NAME.values() for label in submodel.label]
+    cid_7150 = {code.value: code.meaning for code in codes.CID7150.concepts.values()}
+    used = {label.category.value: label.category.meaning for label in labels}
+    assert used.keys() == {codes.SCT.AnatomicalStructure.value, codes.SCT.Tissue.value, "49755003"}
+    assert used.items() <= cid_7150.items()
+
+
+WRONG_ELSEWHERE = {
+    # published with MRSegmentator: what the code really means
+    "28273000": "bile duct", "244411005": "iliac vein", "113262008": "thoracic aorta", "91609006": "mandible",
+    "72107004": "azygos vein", "110568007": "gastric vein", "22356005": "ilium",
+}  # fmt: skip
+
+
+def test_no_code_is_one_of_those_that_mrsegmentator_gives_to_other_structures() -> None:
+    used = {label.type.value for submodel in BY_NAME.values() for label in submodel.label}
+    assert used & WRONG_ELSEWHERE.keys() == set()
+
+
+def test_plausible_volumes_are_given_where_cut_offs_are_published_and_nowhere_else() -> None:
+    cut_offs = {"spleen": 40, "right kidney": 50, "left kidney": 30, "liver": 100, "adrenal gland": 1}
+    for submodel in BY_NAME.values():
+        for label in submodel.label:
+            if label.volume_ml:
+                organ = label.type.meaning.lower()
+                organ = f"{label.laterality} kidney" if organ == "kidney" else organ
+                assert label.volume_ml.least == cut_offs[organ]
+                assert label.volume_ml.most > 100 * label.volume_ml.least / 2
+
+
+def test_a_label_that_is_named_after_a_side_has_that_sides_code() -> None:
+    for submodel in BY_NAME.values():
+        for label in submodel.label:
+            named = {"right", "left"} & set(label.name.split("_"))
+            if named:
+                assert label.laterality == next(iter(named)), f"{submodel.name}: {label.name}"
+            else:
+                assert label.laterality in (None, "bilateral")
 
 
 def test_colours_of_a_sub_model_are_told_apart() -> None:
     for submodel in BY_NAME.values():
-        assert max(Counter(label.rgb for label in submodel.label).values()) == 1
+        assert all(count == 1 for count in Counter(label.rgb for label in submodel.label).values())
 
 
 @pytest.mark.parametrize(("laterality", "code"), [(Laterality.RIGHT, "24028007"), (Laterality.LEFT, "7771000")])
@@ -149,7 +314,7 @@ WRONG = [
         '"sinister"',
         "'right', 'left' or 'bilateral', but is 'sinister'",
     ),
-    ("folds = [0]", "folds = [0", "", "not valid TOML"),
+    ('side = "labels"', 'side = "labels', "", "not valid TOML"),
 ]
 
 
@@ -179,10 +344,12 @@ def test_a_missing_key_is_reported_at_its_own_table(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_site_replaces_the_shipped_one_of_the_same_name(tmp_path: Path) -> None:
-    (tmp_path / "knee.toml").write_text(WORDING.replace("folds = [0]", "folds = [0, 1]"), encoding="utf-8")
+    (tmp_path / "knee.toml").write_text(
+        WORDING.replace("trainers = [", "folds = [0, 1]\ntrainers = ["), encoding="utf-8"
+    )
     found = {submodel.name: submodel for submodel in site_submodels(tmp_path.name, tmp_path.parent)}
     assert found.keys() == BY_NAME.keys()
-    assert found["mrannotator-shoulder-knee"].folds == (0, 1)
+    assert found["mrannotator-shoulder-knee"].network[0].folds == (0, 1)
 
 
 def test_two_files_of_one_folder_may_not_have_the_same_name(tmp_path: Path) -> None:
@@ -190,6 +357,54 @@ def test_two_files_of_one_folder_may_not_have_the_same_name(tmp_path: Path) -> N
         (tmp_path / name).write_text(WORDING, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"b\.toml: name: 'mrannotator-shoulder-knee' is taken"):
         load_submodels([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            'submodel = "totalsegmentator-total-mr-fast"',
+            'submodel = "total"',
+            "crop.submodel: 'total'; allowed are amos",
+        ),
+        ('labels = ["liver"]', 'labels = ["livre"]', "crop.labels: totalsegmentator-total-mr-fast has no livre"),
+    ],
+)
+def test_a_crop_that_names_what_is_not_there_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    text = (SHIPPED / "totalsegmentator-liver-segments-mr.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "mine.toml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=says):
+        site_submodels(tmp_path.name, tmp_path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "key"),
+    [
+        ("amos", "rgb = [40, 140, 40]", "rgb = [40, 140, 400]", "label.6.rgb.3"),
+        (
+            "totalsegmentator-body-mr",
+            "resample_mm = [1.5, 1.5, 1.5]",
+            "resample_mm = [1.5, 1.5, 0]",
+            "resample_mm.3",
+        ),
+        (
+            "mrsegmentator",
+            'name = "chest", planes = [',
+            'name = "chest", planes = ["skew", ',
+            "protocol.6.planes.1",
+        ),
+    ],
+)
+def test_an_error_in_a_table_of_one_line_is_reported_at_that_line(
+    tmp_path: Path, name: str, old: str, new: str, key: str
+) -> None:
+    text = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8").replace(old, new, 1)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    number = next(number for number, each in enumerate(text.splitlines(), 1) if new in each)
+    with pytest.raises(ConfigurationError) as caught:
+        load_submodels([tmp_path])
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.toml'}, line {number}: {key}: ")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

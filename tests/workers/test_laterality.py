@@ -13,13 +13,15 @@ from dicom_nodes.encode import ENCODERS
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Affine, Plane, ResultIdentity, Volume
 from dicom_nodes.volumes import find_volumes
+from service.modelstore import ModelStore
 from service.phantom.body import Acquisition
 from service.phantom.dicom import write_dicom
 from service.phantom.grids import DIRECTIONS, grid, turned
 from service.phantom.protocols import make_phantom
 from service.submodel import SubModel, load_submodels
+from tests.workers.positions import Shelf
 from workers.models import WarmModels
-from workers.segmentation import Model, segment
+from workers.segmentation import Models, segment
 
 ABDOMEN = next(submodel for submodel in load_submodels() if submodel.name == "mrannotator-abdomen")
 SMALL = {"matrix": (48, 60), "pixel_mm": 6.0, "slices": 20, "thickness_mm": 8.0, "gap_mm": 2.0}
@@ -56,6 +58,7 @@ ACQUISITIONS = {
 class Compass:
     """A model that knows nothing but its axes: a label for each octant, +1 left, +2 front, +4 head."""
 
+    labels = {name: value for value, name in enumerate(["background", *"abcdefgh"])}  # noqa: RUF012  # a fake's
     digest = "compass"
     phantom = True
 
@@ -69,12 +72,12 @@ class Compass:
         return (1 + x + 2 * y[:, None] + 4 * z[:, None, None]).astype(np.uint8)
 
 
-def came_back(acquisition: Acquisition, folder: Path, model: Model, submodel: SubModel) -> npt.NDArray[np.uint8]:
+def came_back(acquisition: Acquisition, folder: Path, models: Models, submodel: SubModel) -> npt.NDArray[np.uint8]:
     """The labels (z, y, x) of a SEG on the acquisition's own grid, by position, in the sub-model's values."""
     phantom = make_phantom("abdomen", 12, acquisition=acquisition)
     series = write_dicom(phantom, folder)
     (volume,) = find_volumes(read_headers(series.paths)).volumes
-    seg = ENCODERS["seg"](found(volume, model, submodel), volume, identity(submodel))
+    seg = ENCODERS["seg"](found(volume, models, submodel), volume, identity(submodel))
     seg.save_as(folder / "seg.dcm", enforce_file_format=True)
     decoded = read_seg(folder / "seg.dcm", Grid(acquisition.affine, acquisition.shape))
     values = {each.name: each.value for each in submodel.segments("abdomen", None)}
@@ -85,8 +88,8 @@ def came_back(acquisition: Acquisition, folder: Path, model: Model, submodel: Su
     return labels
 
 
-def found(volume: Volume, model: Model, submodel: SubModel):  # type: ignore[no-untyped-def]
-    return segment(volume, submodel, "abdomen", None, model, lambda *_: None)
+def found(volume: Volume, models: Models, submodel: SubModel):  # type: ignore[no-untyped-def]
+    return segment(volume, submodel, "abdomen", None, models, lambda *_: None)
 
 
 def identity(submodel: SubModel) -> ResultIdentity:
@@ -104,7 +107,7 @@ def places(shape: tuple[int, int, int], affine: Affine) -> npt.NDArray[np.float6
 @pytest.mark.parametrize("name", ACQUISITIONS)
 def test_what_the_model_calls_left_front_and_head_lies_there_in_the_patient(name: str, tmp_path: Path) -> None:
     acquisition = ACQUISITIONS[name]
-    labels = came_back(acquisition, tmp_path, Compass(), ABDOMEN).astype(int) - 1
+    labels = came_back(acquisition, tmp_path, Shelf(Compass()), ABDOMEN).astype(int) - 1
     at = places(acquisition.shape, acquisition.affine)
     # LPS: left is +x, front is -y, head is +z.
     for axis, (bit, sign) in enumerate(((1, 1), (2, -1), (4, 1))):
@@ -121,11 +124,11 @@ def test_what_the_model_calls_left_front_and_head_lies_there_in_the_patient(name
     "name", ["axial", "axial oblique", "axial, feet first", "axial, prone", "coronal", "sagittal"]
 )
 def test_the_network_finds_the_left_kidney_on_the_left_however_the_patient_was_imaged(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, phantom_models: ModelStore
 ) -> None:
     acquisition = ACQUISITIONS[name]
-    model = WarmModels("phantom", Path()).get(ABDOMEN)
-    labels = came_back(acquisition, tmp_path, model, ABDOMEN)
+    models = WarmModels(phantom_models, {ABDOMEN.name: ABDOMEN})
+    labels = came_back(acquisition, tmp_path, models, ABDOMEN)
     at = places(acquisition.shape, acquisition.affine)
     value = {segment_.name: segment_.value for segment_ in ABDOMEN.segments("abdomen", None)}
     left, right = at[labels == value["kidney_left"]], at[labels == value["kidney_right"]]

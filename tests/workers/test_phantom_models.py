@@ -12,7 +12,9 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from dicom_nodes.types import Laterality
+from service.modelstore import ModelStore
 from service.phantom.protocols import DATASETS, PROTOCOLS
+from workers.install.phantom import network_of, phantom_store
 from workers.phantom_models.cases import case, write
 from workers.phantom_models.datasets import RECIPES, Recipe
 from workers.phantom_models.evaluate import MODELS, Run, Score, dice, run, table
@@ -51,8 +53,10 @@ def test_every_protocol_has_a_model() -> None:
 
 
 @every_recipe
-def test_a_shipped_model_has_mrannotators_labels_and_says_that_it_is_a_phantom_model(recipe: Recipe) -> None:
-    model = nnunet.load(MODELS / recipe.dataset, threads=1)
+def test_a_shipped_model_has_mrannotators_labels_and_says_that_it_is_a_phantom_model(
+    recipe: Recipe, phantom_models: ModelStore
+) -> None:
+    model = nnunet.load(phantom_models.path(network_of(recipe.dataset)), threads=1)
 
     assert {k: v for k, v in model.labels.items() if v} == dict(DATASETS[recipe.dataset])
     assert model.phantom
@@ -77,8 +81,10 @@ def test_nnunets_own_loader_takes_a_shipped_model(recipe: Recipe) -> None:
     ("recipe", "protocol"),
     [pytest.param(r, p, id=p) for r in RECIPES.values() for p in r.protocols if p not in ("pelvis", "thoracic")],
 )
-def test_a_shipped_model_finds_every_structure_of_a_phantom_it_has_not_seen(recipe: Recipe, protocol: str) -> None:
-    model = nnunet.load(MODELS / recipe.dataset, threads=1)
+def test_a_shipped_model_finds_every_structure_of_a_phantom_it_has_not_seen(
+    recipe: Recipe, protocol: str, phantom_models: ModelStore
+) -> None:
+    model = nnunet.load(phantom_models.path(network_of(recipe.dataset)), threads=1)
 
     one = run(model, recipe, protocol, seed=11, voxel_scale=2.0)
 
@@ -87,11 +93,12 @@ def test_a_shipped_model_finds_every_structure_of_a_phantom_it_has_not_seen(reci
 
 
 @pytest.mark.parametrize("side", Laterality)
-def test_a_right_shoulder_is_right_and_a_left_one_left(side: Laterality) -> None:
+def test_a_right_shoulder_is_right_and_a_left_one_left(side: Laterality, phantom_models: ModelStore) -> None:
     recipe = RECIPES["Dataset002_ShoulderKnee"]
     one = case("shoulder", 12, voxel_scale=2.5, laterality=side)
 
-    found = nnunet.load(MODELS / recipe.dataset, threads=1).predict(one.image, one.spacing_mm, quiet)
+    model = nnunet.load(phantom_models.path(network_of(recipe.dataset)), threads=1)
+    found = model.predict(one.image, one.spacing_mm, quiet)
 
     volume = {name: np.count_nonzero(found == value) for value, name in enumerate(recipe.labels, 1)}
     this, other = ("right", "left") if side is Laterality.RIGHT else ("left", "right")
@@ -142,7 +149,8 @@ def test_an_installed_model_lies_in_nnunets_standard_layout(tmp_path: Path) -> N
         "Dataset001_Abdomen", "nnUNetTrainerNoMirroring__nnUNetPlans__3d_fullres"
     )
     assert json.loads((folder / "dataset.json").read_text()) == dataset_json(recipe, 7)
-    assert nnunet.load(tmp_path / "models" / recipe.dataset, threads=1).phantom
+    store = phantom_store(tmp_path / "installed", tmp_path / "models")
+    assert nnunet.load(store.path("mrannotator-abdomen"), threads=1).phantom
 
 
 def test_dice_counts_twice_the_overlap_over_both_sizes() -> None:

@@ -14,6 +14,7 @@ from service.config import Site
 from service.jobfolder import JobFolder
 from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
+from service.modelstore import ModelStore
 from service.phantom.body import Phantom
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
@@ -55,7 +56,7 @@ def workshop(folder: Path, redis_url: str, clock: Clock, *nodes: Node) -> Worksh
     site = site.model_copy(update={"home": folder})
     ledger = open_ledger(site.ledger_url, actor="test", now=clock)
     submodels = {submodel.name: submodel for submodel in load_submodels()}
-    return Workshop(site, ledger, Hints(redis_url), submodels, WarmModels("phantom", folder))
+    return Workshop(site, ledger, Hints(redis_url), submodels, WarmModels(ModelStore(folder / "models"), submodels))
 
 
 @pytest.fixture

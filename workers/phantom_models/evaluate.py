@@ -5,6 +5,7 @@ At full resolution, on the model's axes, through the same runner as the service.
 
 import argparse
 import os
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from workers.install.phantom import network_of, phantom_store
 from workers.phantom_models.cases import FIRST_TRAINING_SEED, case
 from workers.phantom_models.datasets import RECIPES, Recipe
 from workers.runners import nnunet
@@ -101,12 +103,14 @@ def main() -> None:
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help="all that are installed, if none is named")
     arguments = parser.parse_args()
     print("| structure | mean Dice | lowest | of the lowest |\n| --- | --- | --- | --- |")  # noqa: T201
-    for recipe in RECIPES.values():
-        if recipe.dataset in (arguments.datasets or RECIPES) and (arguments.models / recipe.dataset).is_dir():
-            model = nnunet.load(arguments.models / recipe.dataset, threads=arguments.threads)
-            seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-            runs = [run(model, recipe, protocol, seed) for protocol in recipe.protocols for seed in seeds]
-            print("\n".join(table(runs)), flush=True)  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        store = phantom_store(Path(folder), arguments.models)
+        for recipe in RECIPES.values():
+            if recipe.dataset in (arguments.datasets or RECIPES) and (arguments.models / recipe.dataset).is_dir():
+                model = nnunet.load(store.path(network_of(recipe.dataset)), threads=arguments.threads)
+                seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+                runs = [run(model, recipe, protocol, seed) for protocol in recipe.protocols for seed in seeds]
+                print("\n".join(table(runs)), flush=True)  # noqa: T201
 
 
 def _silent(_stage: str, _fraction: float) -> None:

@@ -1,4 +1,4 @@
-"""A trained nnU-Net v2 folder in; a model that turns arrays into label maps out.
+"""The folder of an installed nnU-Net v2 network in; a model that turns arrays into label maps out.
 
 No environment variable has to be set, no process is started and nothing is written to disk. torch and nnU-Net are
 imported by the first `load` and not before: a process that will fork must not have them.
@@ -28,11 +28,18 @@ class LoadedModel:
 
     labels: Mapping[str, int]
     """Name to value as `dataset.json` has them, the background with them."""
-    digest: str
-    """SHA-256 over plans, dataset description and checkpoints: the model's version."""
+    version: str
+    """SHA-256 over plans, dataset description and checkpoints as they were published."""
     phantom: bool
     """Trained on synthetic phantoms, by the word of the checkpoint itself."""
+    bytes: int
+    """Memory that the weights of the loaded folds take, as float32."""
     prediction: "Prediction"
+
+    @property
+    def digest(self) -> str:
+        """The same as `version`."""
+        return self.version
 
     def predict(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float], progress: Progress
@@ -40,33 +47,48 @@ class LoadedModel:
         """The label map (z, y, x) of `array` (z, y, x), whose axes already lie as the model was trained.
 
         `spacing_mm` is the distance of voxel centres along (z, y, x). Equals what nnU-Net's
-        `predict_single_npy_array` returns for the same folder.
+        `predict_single_npy_array` returns for the folder that was installed.
         """
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"an array of (z, y, x) is needed, not of shape {array.shape}")
         return self.prediction.run(array, spacing_mm, progress)
 
+    def varied(self, folds: tuple[int, ...], mirroring: bool, tile_step: float) -> "LoadedModel":
+        """The same weights in memory, run in another way; raises ModelUnusable where a fold is not loaded."""
+        other = self.prediction.varied(folds, mirroring, tile_step)
+        return LoadedModel(self.labels, self.version, self.phantom, self.bytes, other)
+
 
 def load(
     folder: Path,
     *,
-    configuration: str = "3d_fullres",
     folds: tuple[int, ...] | None = None,
-    checkpoint: str = "checkpoint_final.pth",
+    mirroring: bool = False,
+    tile_step: float = 0.5,
     threads: int | None = None,
     device: str = "cpu",
-    tile_step: float = 0.5,
 ) -> LoadedModel:
-    """The nnU-Net v2 model in `folder`: a `DatasetXXX_NAME`, or one `TRAINER__PLANS__CONFIGURATION` folder.
+    """The installed network in `folder`, as `service.modelstore` keeps it.
 
-    `folds` None takes all there are and averages them; `threads` None takes all cores; `tile_step` is the step of
-    the sliding window as a part of the patch. Raises ModelUnusable, naming what is missing or does not fit.
+    `folds` None takes all there are and averages them; `mirroring` averages over mirrored copies along the axes
+    that the checkpoint allows; `tile_step` is the step of the sliding window as a part of the patch; `threads` None
+    takes all cores. Raises ModelUnusable, naming what is missing, was changed or does not fit.
     """
-    found = model_folder.read(folder, configuration, folds, checkpoint)
+    found = model_folder.read(folder, folds)
     count = threads or os.cpu_count() or 1
     # nnU-Net reads its number of threads from here, once, while it is imported.
     os.environ.setdefault("nnUNet_def_n_proc", str(count))
-    from workers.runners import prediction  # noqa: PLC0415  (imports torch, see the first lines)
+    from workers.runners import prediction, weights  # noqa: PLC0415  (imports torch, see the first lines)
 
-    prepared, phantom = prediction.prepare(found, count, device, tile_step)
-    return LoadedModel(labels=found.labels, digest=found.digest, phantom=phantom, prediction=prepared)
+    installed = found.installed
+    loaded = {fold: weights.read(*found.weights(fold)) for fold in found.folds}
+    prepared = prediction.prepare(
+        found, loaded, mirroring_axes=installed.mirroring_axes, threads=count, device=device
+    )
+    return LoadedModel(
+        labels=found.plans.labels,
+        version=installed.version,
+        phantom=installed.phantom,
+        bytes=4 * installed.parameters * len(found.folds),
+        prediction=prepared.varied(found.folds, mirroring, tile_step),
+    )

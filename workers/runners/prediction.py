@@ -5,10 +5,10 @@ imports every trainer it ships, and one of them cannot be imported beside a CPU 
 """
 
 import contextlib
+import copy
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,9 @@ import numpy.typing as npt
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dicom_nodes.errors import ModelUnusable
-from workers.runners import checkpoint
+from workers.runners import architecture
 from workers.runners.model_folder import ModelFolder
 from workers.runners.nnunet import Progress
 
@@ -30,13 +27,18 @@ from workers.runners.nnunet import Progress
 class Prediction:
     """nnU-Net's predictor, initialised with one model."""
 
-    predictor: Any
+    predictor: "_Predictor"
+    folds: tuple[int, ...]
+    """Of the predictor's list of parameters, in its order."""
     threads: int
 
     def run(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float], progress: Progress
     ) -> npt.NDArray[np.uint8]:
-        """The label map (z, y, x) of `array` (z, y, x); `progress` hears of every step and every tile."""
+        """The label map (z, y, x) of `array` (z, y, x); `progress` hears of every step and every tile.
+
+        What `progress` raises ends the run after the tile in work.
+        """
         with _torch_threads(self.threads):
             progress("preprocess", 0.0)
             data, properties = self.preprocess(array, spacing_mm)
@@ -46,6 +48,16 @@ class Prediction:
             found = self.export(logits, properties)
             progress("resample", 1.0)
         return found
+
+    def varied(self, folds: tuple[int, ...], mirroring: bool, tile_step: float) -> "Prediction":
+        """The same network and weights, run in another way; raises ModelUnusable where a fold is not loaded."""
+        if missing := sorted(set(folds) - set(self.folds)):
+            raise ModelUnusable(f"folds {missing} are not loaded; there are {list(self.folds)}")
+        other = copy.copy(self.predictor)
+        other.list_of_parameters = [self.predictor.list_of_parameters[self.folds.index(fold)] for fold in folds]
+        other.use_mirroring = mirroring
+        other.tile_step_size = tile_step
+        return Prediction(other, folds, self.threads)
 
     def preprocess(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -60,22 +72,19 @@ class Prediction:
         return torch.from_numpy(np.ascontiguousarray(data)), properties
 
     def logits(self, data: torch.Tensor, progress: Progress) -> torch.Tensor:
-        """(class, ...) on the grid of `data`, averaged over tiles and folds."""
+        """(class, ...) on the grid of `data`, averaged over tiles, mirrored tiles and folds."""
         p = self.predictor
-        tiles = _tile_count(p, tuple(data.shape[1:])) * len(p.list_of_parameters)
-        done = 0
-
-        def tile_done(*_: object) -> None:
-            nonlocal done
-            done += 1
-            progress("network", min(done / tiles, 1.0))
-
+        watch = _Watch(_tile_count(p, tuple(data.shape[1:])), progress)
         progress("network", 0.0)
-        hook = p.network.register_forward_hook(tile_done)
+        hook = p.network.register_forward_hook(watch.tile_done)
+        p.watch = watch
         try:
             logits: torch.Tensor = p.predict_logits_from_preprocessed_data(data).cpu()
         finally:
             hook.remove()
+            p.watch = None
+        if watch.stopped is not None:
+            raise watch.stopped
         return logits
 
     def export(self, logits: torch.Tensor, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
@@ -92,57 +101,89 @@ class Prediction:
         return np.ascontiguousarray(found, dtype=np.uint8)
 
 
-def prepare(found: ModelFolder, threads: int, device: str, tile_step: float) -> tuple[Prediction, bool]:
-    """The predictor for `found`, and whether a checkpoint of it says that it is a phantom model."""
-    saved = [checkpoint.read(file) for file in found.checkpoints]
-    weights = [dict(one.weights) for one in saved]
-    plans, dataset = PlansManager(dict(found.plans)), dict(found.dataset)
-    configuration = plans.get_configuration(found.configuration)
-    heads = plans.get_label_manager(dataset).num_segmentation_heads
-    channels = determine_num_input_channels(plans, configuration, dataset)
-    network = _network(found.path, configuration, channels, heads, weights)
-    predictor = _predictor(device, tile_step)
-    predictor.manual_initialization(network, plans, configuration, weights, dataset, saved[0].trainer_name, None)
-    return Prediction(predictor, threads), any(one.phantom for one in saved)
+class _Watch:
+    """Counts the tiles that are done; when `progress` raises, no further tile is begun.
 
+    To raise inside nnU-Net's loop would leave its thread waiting for ever, with the volume in its hands.
+    """
 
-def _network(
-    path: Path, configuration: Any, channels: int, heads: int, weights: list[dict[str, torch.Tensor]]
-) -> torch.nn.Module:
-    """The plans' architecture; every fold's weights must fit it."""
-    network: torch.nn.Module = get_network_from_plans(
-        configuration.network_arch_class_name,
-        configuration.network_arch_init_kwargs,
-        configuration.network_arch_init_kwargs_req_import,
-        channels,
-        heads,
-        allow_init=False,
-        deep_supervision=False,
-    )
-    for one in weights:
-        _check_heads(path, one, heads)
+    def __init__(self, tiles: int, progress: Progress) -> None:
+        self._tiles, self._progress, self._done = tiles, progress, 0
+        self.stopped: BaseException | None = None
+
+    def tile_done(self, *_: object) -> None:
+        self._done += 1
+        if self.stopped is not None:
+            return
         try:
-            network.load_state_dict(one)
-        except RuntimeError as error:
-            raise ModelUnusable(f"{path}: the weights do not fit the plans: {error}") from error
-    return network.eval()
+            self._progress("network", min(self._done / self._tiles, 1.0))
+        except BaseException as error:  # noqa: BLE001  # raised again where the loop has ended
+            self.stopped = error
 
 
-def _check_heads(path: Path, weights: Mapping[str, torch.Tensor], heads: int) -> None:
-    outputs = {int(v.shape[0]) for k, v in weights.items() if ".seg_layers." in k and k.endswith(".weight")}
-    if outputs and outputs != {heads}:
-        found = ", ".join(map(str, sorted(outputs)))
-        raise ModelUnusable(f"{path}: the network tells {found} classes apart, dataset.json names {heads}")
+class _Tiles(list[tuple[slice, ...]]):
+    """The places of the sliding window; the way through them ends early where the watch says so."""
+
+    watch: _Watch | None = None
+
+    def __iter__(self) -> Iterator[tuple[slice, ...]]:
+        for place in super().__iter__():
+            if self.watch is not None and self.watch.stopped is not None:
+                return
+            yield place
 
 
-def _predictor(device: str, tile_step: float) -> Any:
+class _Predictor(nnUNetPredictor):  # type: ignore[misc]  # nnU-Net ships no types
+    """nnU-Net's, whose tiles can be stopped."""
+
+    watch: _Watch | None = None
+
+    def _internal_get_sliding_window_slicers(self, image_size: tuple[int, ...]) -> _Tiles:
+        places = _Tiles(super()._internal_get_sliding_window_slicers(image_size))
+        places.watch = self.watch
+        return places
+
+
+def prepare(
+    found: ModelFolder,
+    weights: Mapping[int, Mapping[str, torch.Tensor]],
+    *,
+    mirroring_axes: tuple[int, ...] | None,
+    threads: int,
+    device: str,
+) -> Prediction:
+    """The predictor for `found` with the weights of its folds; run it plainly, or as `varied` says.
+
+    `mirroring_axes` are those that the checkpoint allows; mirroring itself is off. Raises ModelUnusable where the
+    weights do not fit the plans.
+    """
+    folds = tuple(weights)
+    saved = [dict(one) for one in weights.values()]
+    network = architecture.build(found.plans)
+    for one in saved:
+        architecture.fill(network, one, found.path)
+    plans, configuration = architecture.manager(found.plans.plans), architecture.configured(found.plans)
+    predictor = _predictor(device)
+    predictor.manual_initialization(
+        network,
+        plans,
+        configuration,
+        saved,
+        dict(found.plans.dataset),
+        found.installed.trainer,
+        mirroring_axes or None,
+    )
+    return Prediction(predictor, folds, threads)
+
+
+def _predictor(device: str) -> _Predictor:
     if device != "cpu" and not torch.cuda.is_available():
         raise ModelUnusable(f"device {device} is asked for, but this torch sees no GPU")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it will not use a GPU
-        return nnUNetPredictor(
-            tile_step_size=tile_step,
+        return _Predictor(
+            tile_step_size=0.5,
             use_gaussian=True,
-            use_mirroring=False,  # mirroring would confuse left with right
+            use_mirroring=False,  # mirroring may confuse left with right: only where it is asked for
             perform_everything_on_device=device != "cpu",
             device=torch.device(device),
             verbose=False,
@@ -150,12 +191,14 @@ def _predictor(device: str, tile_step: float) -> Any:
         )
 
 
-def _tile_count(predictor: Any, shape: tuple[int, ...]) -> int:
-    """Of a volume (z, y, x) padded to the patch; a 2-D model goes slice by slice."""
+def _tile_count(predictor: _Predictor, shape: tuple[int, ...]) -> int:
+    """How often the network runs on a volume (z, y, x) padded to the patch; a 2-D model goes slice by slice."""
     patch = tuple(predictor.configuration_manager.patch_size)
     sliced = len(shape) - len(patch)
     padded = shape[:sliced] + tuple(max(n, p) for n, p in zip(shape[sliced:], patch, strict=True))
-    return len(predictor._internal_get_sliding_window_slicers(padded))
+    tiles: int = len(predictor._internal_get_sliding_window_slicers(padded))
+    axes = predictor.allowed_mirroring_axes if predictor.use_mirroring else None
+    return tiles * (1 << len(axes or ())) * len(predictor.list_of_parameters)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""What turns a published model into an installed one: archive, layout, recognition, conversion, placing."""
