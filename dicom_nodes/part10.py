@@ -21,12 +21,12 @@ HEAD_BYTES = 16 << 20
 """Groups 0008 to 0020 end before this, or the object is no image that anyone makes."""
 
 UNDEFINED = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )  # a 32-bit length after two reserved bytes (PS3.5 7.1.2)
 _LAST_TAG = 0x0020FFFF
-_DEEPEST = 32
+DEEPEST = 32
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
@@ -90,7 +90,7 @@ def read_file_header(file: bytes | memoryview) -> tuple[dict[int, str], int]:
         raise HeadUnreadable("no Part 10 header")
     end = 144 + int.from_bytes(view[140:144], "little")
     meta = view[144:end]
-    return {tag: _text(meta[at : at + length]) for tag, at, length in _elements(meta, 0, _Encoding("<", True))}, end
+    return {tag: _text(meta[at : at + length]) for tag, at, length in _elements(meta, 0, Encoding("<", True))}, end
 
 
 def read_head(data_set: bytes | memoryview, transfer_syntax_uid: str) -> Head:
@@ -99,7 +99,7 @@ def read_head(data_set: bytes | memoryview, transfer_syntax_uid: str) -> Head:
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         view = memoryview(_inflated_head(view))
     order = ">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<"
-    encoding = _Encoding(order, transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN)
+    encoding = Encoding(order, transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN)
     values = {tag: view[at : at + length] for tag, at, length in _elements(view, 0, encoding) if tag in _WANTED}
     return Head(
         sop_class_uid=_uid(values, _SOP_CLASS, "SOPClassUID (0008,0016)"),
@@ -142,20 +142,22 @@ def _inflated_head(view: memoryview) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoding:
+class Encoding:
+    """How a data set is laid down in bytes."""
+
     order: str
     """Of the bytes, as `struct` writes it."""
     explicit: bool
 
 
-def _elements(view: memoryview, at: int, encoding: _Encoding) -> Iterator[tuple[int, int, int]]:
+def _elements(view: memoryview, at: int, encoding: Encoding) -> Iterator[tuple[int, int, int]]:
     """(tag, offset of the value, its length) of each element up to group 0020 that has a defined length."""
     while at + 8 <= len(view):
-        tag, vr, length, at = _element_header(view, at, encoding)
+        tag, vr, length, at = element_header(view, at, encoding)
         if tag > _LAST_TAG:
             return
         if length == UNDEFINED:
-            at = _after_items(view, at, _inside(vr, encoding), 1)
+            at = _after_items(view, at, inside(vr, encoding), 1)
             continue
         if at + length > len(view):
             raise HeadUnreadable(f"element {tag:08X} runs past the end")
@@ -163,12 +165,12 @@ def _elements(view: memoryview, at: int, encoding: _Encoding) -> Iterator[tuple[
         at += length
 
 
-def _inside(vr: bytes, encoding: _Encoding) -> _Encoding:
+def inside(vr: bytes, encoding: Encoding) -> Encoding:
     """How the items of a sequence are encoded: of VR UN always in Implicit VR Little Endian (PS3.5 6.2.2)."""
-    return _Encoding("<", False) if vr == b"UN" else encoding
+    return Encoding("<", False) if vr == b"UN" else encoding
 
 
-def _element_header(view: memoryview, at: int, encoding: _Encoding) -> tuple[int, bytes, int, int]:
+def element_header(view: memoryview, at: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
     """(tag, VR or nothing, length, offset of the value); items and delimiters have no VR in any encoding."""
     order = encoding.order
     try:
@@ -183,23 +185,23 @@ def _element_header(view: memoryview, at: int, encoding: _Encoding) -> tuple[int
         raise HeadUnreadable("the data set breaks off within an element") from error
 
 
-def _after_items(view: memoryview, at: int, encoding: _Encoding, depth: int) -> int:
+def _after_items(view: memoryview, at: int, encoding: Encoding, depth: int) -> int:
     """The offset behind a value of undefined length, which is a row of items (PS3.5 7.5)."""
-    if depth > _DEEPEST:
-        raise HeadUnreadable(f"sequences nested more than {_DEEPEST} deep")
+    if depth > DEEPEST:
+        raise HeadUnreadable(f"sequences nested more than {DEEPEST} deep")
     while True:
-        tag, _, length, at = _element_header(view, at, encoding)
-        if tag == _SEQUENCE_END:
+        tag, _, length, at = element_header(view, at, encoding)
+        if tag == SEQUENCE_END:
             return at
-        if tag != _ITEM:
+        if tag != ITEM:
             raise HeadUnreadable(f"{tag:08X} where an item of a sequence belongs")
         at = _after_item(view, at, encoding, depth) if length == UNDEFINED else at + length
 
 
-def _after_item(view: memoryview, at: int, encoding: _Encoding, depth: int) -> int:
+def _after_item(view: memoryview, at: int, encoding: Encoding, depth: int) -> int:
     """The offset behind an item of undefined length."""
     while True:
-        tag, vr, length, at = _element_header(view, at, encoding)
-        if tag == _ITEM_END:
+        tag, vr, length, at = element_header(view, at, encoding)
+        if tag == ITEM_END:
             return at
-        at = _after_items(view, at, _inside(vr, encoding), depth + 1) if length == UNDEFINED else at + length
+        at = _after_items(view, at, inside(vr, encoding), depth + 1) if length == UNDEFINED else at + length

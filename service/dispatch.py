@@ -3,12 +3,10 @@
 import logging
 import time
 from collections.abc import Sequence
-from hashlib import file_digest, sha256
-from pathlib import Path
 
 from dicom_nodes.errors import Rule, SeriesUnreadable
+from dicom_nodes.fingerprint import series_fingerprint
 from dicom_nodes.headers import read_headers
-from dicom_nodes.part10 import HEAD_BYTES, read_file_header
 from dicom_nodes.types import Volume
 from dicom_nodes.volumes import find_volumes
 from service.config import Site
@@ -29,7 +27,7 @@ def dispatch(site: Site, ledger: Ledger, submodels: Sequence[SubModel], series: 
     """Route a series that stands in `complete`; whatever happens, it stands elsewhere afterwards."""
     started = time.monotonic()
     paths = sorted((site.incoming / series.series_uid).glob("*.dcm"))
-    fingerprint = _fingerprint(paths)
+    fingerprint = series_fingerprint(paths)
     if fingerprint == series.fingerprint and ledger.list_jobs(series_uid=series.series_uid, limit=1):
         cause = "the same instances as before came again: the result stands"
         ledger.route_series(series.series_uid, cause, series.explanation, [])
@@ -101,14 +99,3 @@ def _job(site: Site, at: float, series: SeriesRecord, revision: int, volume: Vol
         created_at=at,
         updated_at=at,
     )
-
-
-def _fingerprint(paths: Sequence[Path]) -> str:
-    """Digest of the data sets of a series, whoever sent them and in whatever order they came."""
-    whole = sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            _, offset = read_file_header(memoryview(file.read(HEAD_BYTES)))
-            file.seek(offset)  # the header before it names the sender
-            whole.update(f"{path.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()

@@ -1,11 +1,12 @@
 """Dispatch: a complete series gets its jobs or its reason; the same content once, new content a new revision."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import FileDataset, dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_nodes.types import Laterality
 from service.config import Site
@@ -97,18 +98,56 @@ def test_the_same_content_again_leaves_the_result_alone(site: Site, ledger: Ledg
     assert (record.revision, record.state) == (1, SeriesState.ROUTED)
 
 
-def test_the_same_content_from_another_sender_is_the_same_content(
-    site: Site, ledger: Ledger, knee: PhantomSeries
+def with_implicit_vr(dataset: FileDataset) -> None:
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+
+
+def deflated(dataset: FileDataset) -> None:
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+
+
+def from_another_node(dataset: FileDataset) -> None:
+    dataset.file_meta.SourceApplicationEntityTitle = "PACS"
+
+
+@pytest.mark.parametrize("encode", [with_implicit_vr, deflated, from_another_node])
+def test_the_same_content_in_another_encoding_leaves_the_result_alone(
+    site: Site, ledger: Ledger, knee: PhantomSeries, encode: Callable[[FileDataset], None]
+) -> None:
+    receive(site, ledger, knee, knee.paths)
+    _, first = dispatched(site, ledger, knee)
+    for path in (site.incoming / knee.series_uid).iterdir():
+        dataset, before = dcmread(path), path.read_bytes()
+        encode(dataset)
+        dataset.save_as(path)
+        assert path.read_bytes() != before
+    receive(site, ledger, knee, ())
+    record, second = dispatched(site, ledger, knee)
+    assert (record.revision, second) == (1, first)
+
+
+def one_pixel(dataset: FileDataset) -> None:
+    dataset.PixelData = bytes([dataset.PixelData[0] ^ 1]) + dataset.PixelData[1:]
+
+
+def one_attribute(dataset: FileDataset) -> None:
+    dataset.EchoTime = 99.5
+
+
+@pytest.mark.parametrize("change", [one_pixel, one_attribute])
+def test_one_change_in_one_slice_is_a_new_revision(
+    site: Site, ledger: Ledger, knee: PhantomSeries, change: Callable[[FileDataset], None]
 ) -> None:
     receive(site, ledger, knee, knee.paths)
     dispatched(site, ledger, knee)
-    for path in (site.incoming / knee.series_uid).iterdir():
-        dataset = dcmread(path)
-        dataset.file_meta.SourceApplicationEntityTitle = "PACS"
-        dataset.save_as(path)
+    path = next((site.incoming / knee.series_uid).iterdir())
+    dataset = dcmread(path)
+    change(dataset)
+    dataset.save_as(path)
     receive(site, ledger, knee, ())
     record, jobs = dispatched(site, ledger, knee)
-    assert (record.revision, len(jobs)) == (1, 1)
+    assert record.revision == 2
+    assert {job.revision: job.state for job in jobs} == {1: JobState.SUPERSEDED, 2: JobState.QUEUED}
 
 
 def test_more_content_is_a_new_revision_whose_job_replaces_the_old(
