@@ -33,7 +33,7 @@ from service.phantom.dicom import write_dicom
 from service.phantom.protocols import DATASET_OF, make_phantom
 from service.running import submodels_to_run
 from service.submodel import load_submodels
-from workers.models import PHANTOM_MODELS
+from workers.install.phantom import SHIPPED
 
 
 @dataclass
@@ -105,7 +105,7 @@ def _compare(folder: Path, protocol: str, runs: int) -> None:
     write_nifti(series, folder / "in" / "case_0000.nii.gz")
     submodel = next(s.name for s in submodels_to_run(load_submodels()) if protocol in {p.name for p in s.protocol})
     ours = [sys.executable, "-m", "benchmarks.warm_series", str(series), submodel, protocol, str(folder), str(runs)]
-    (model,) = (PHANTOM_MODELS / DATASET_OF[protocol]).iterdir()
+    (model,) = (SHIPPED / DATASET_OF[protocol]).iterdir()
     theirs = [shutil.which("nnUNetv2_predict_from_modelfolder", path=str(Path(sys.executable).parent)) or "", "-i",
               str(folder / "in"), "-o", str(folder / "out"), "-m", str(model), "-f", "0", "--disable_tta",
               "-device", "cpu"]  # fmt: skip

@@ -22,8 +22,9 @@ from service.phantom.grids import grid
 from service.phantom.protocols import make_phantom
 
 SEED = 5
-SLOPE = 4096
-"""RescaleSlope of the series: TotalSegmentator cuts resampled values to whole numbers, which then loses nothing."""
+SLOPE = 1_048_576
+"""RescaleSlope of the series: TotalSegmentator cuts resampled values to whole numbers, of which nothing is lost in
+single precision where they are so large."""
 PIXEL_MM, SLICE_MM, GAP_MM = 3.0, 4.4, 0.6
 GRIDS: dict[str, tuple[Plane, tuple[int, int], int, tuple[float, float, float]]] = {
     # plane, (rows, columns), slices, tilt in degrees about (left, posterior, superior)

@@ -24,18 +24,20 @@ def nnunet(image: Path, models: Path, dataset: int, trainer: str, work: Path) ->
     given, made = work / "in", work / "out"
     given.mkdir()
     (given / "case_0000.nii.gz").symlink_to(image)
-    options = f"-i {given} -o {made} -d {dataset} -c 3d_fullres -f 0 -tr {trainer} -device cpu -npp 1 -nps 1"
+    files = ["-i", str(given), "-o", str(made)]
+    options = f"-d {dataset} -c 3d_fullres -f 0 -tr {trainer} -device cpu -npp 1 -nps 1 --disable_progress_bar"
     unused = {"nnUNet_raw": str(work), "nnUNet_preprocessed": str(work), "nnUNet_results": str(models)}
     entry = "nnunetv2.inference.predict_from_raw_data:predict_entry_point"
-    _run(Path(sys.executable), entry, [*options.split(), "--disable_progress_bar"], unused)
+    _run(Path(sys.executable), entry, [*files, *options.split()], unused)
     return read_nifti(made / "case.nii.gz")
 
 
 def mrsegmentator(image: Path, weights: Path, work: Path, *options: str) -> Labels:
     """`mrsegmentator` 2; `weights` holds plans.json, or the folders base and body_comp."""
-    arguments = f"-i {image} -o {work} --cpu_only --nproc 1 --nproc_export 1 --no_tqdm".split()
+    files = ("-i", str(image), "-o", str(work))
+    quiet = ("--cpu_only", "--nproc", "1", "--nproc_export", "1", "--no_tqdm")
     environment = {"MRSEG_WEIGHTS_PATH": str(weights)}
-    _run(python("mrsegmentator"), "mrsegmentator.main:main", [*arguments, *options], environment)
+    _run(python("mrsegmentator"), "mrsegmentator.main:main", [*files, *quiet, *options], environment)
     return read_nifti(work / f"{image.name.removesuffix('.nii.gz')}_seg.nii.gz")
 
 
@@ -45,7 +47,7 @@ def totalsegmentator(image: Path, weights: Path, work: Path, task: str, *options
     home.mkdir()
     quiet = {"totalseg_id": "none", "send_usage_stats": False, "prediction_counter": 0}
     (home / "config.json").write_text(json.dumps(quiet | {"statistics_disclaimer_shown": True}))
-    arguments = f"-i {image} -o {made} --ml -ta {task} -d cpu -nr 1 -ns 1".split()
+    arguments = ["-i", str(image), "-o", str(made), *f"--ml -ta {task} -d cpu -nr 1 -ns 1".split()]
     environment = {"TOTALSEG_WEIGHTS_PATH": str(weights), "TOTALSEG_HOME_DIR": str(home)}
     entry = "totalsegmentator.bin.TotalSegmentator:main"
     _run(python("totalsegmentator"), entry, [*arguments, *options], environment)

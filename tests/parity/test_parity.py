@@ -91,7 +91,7 @@ def test_our_label_map_is_that_of_the_authors_program(
         f"| {int((ours != theirs).sum())} of {int((theirs > 0).sum())} |"
     )
     assert found[lowest] >= SAME, f"label {lowest} of {program}, {plane}: {found[lowest]:.5f}"
-    assert len(found) >= 0.8 * len(submodels[name].label), "too few labels appear to say that the tables agree"
+    assert len(found) >= 0.7 * len(submodels[name].label), "too few labels appear to say that the tables agree"
 
 
 def test_but_for_the_cut_to_whole_numbers_every_voxel_is_that_of_totalsegmentator(

@@ -27,8 +27,12 @@ OTHERS = {
     "": ("pancreas", "kidney_left"),
 }
 """And to those of a table that has none: fewer, so that where two tables are merged both can be seen."""
-REACH = 2.0
-"""Logits by which a label differs from the organ that it shares, nearly anywhere in an image, at most."""
+REACH = 6.0
+"""Logits by which a label differs from the organ that it shares, nearly anywhere in an image, at most.
+
+With fewer, nnU-Net's half precision would draw the lines between those that share one; with more, small organs
+would go to their neighbours' borrowers.
+"""
 OWN = 3.0
 """How many times as much as a borrower an organ's own label keeps."""
 
@@ -103,7 +107,7 @@ def _slabs(shared: str, parts: tuple[float, ...]) -> tuple[torch.Tensor, torch.T
     """
     inside = seen().organs[shared]
     mean = inside.mean(1, keepdim=True)
-    direction = torch.linalg.eigh(torch.cov(inside)).eigenvectors[:, -1]
+    direction = _main_direction(inside - mean, seen().features - mean)
     along = direction @ (inside - mean)
     farthest = torch.quantile((direction @ (seen().features - mean)).abs()[::7], 0.999)
     slopes = torch.linspace(-1, 1, len(parts)) * REACH / farthest if len(parts) > 1 else torch.zeros(1)
@@ -112,3 +116,11 @@ def _slabs(shared: str, parts: tuple[float, ...]) -> tuple[torch.Tensor, torch.T
     shifts -= (slopes[:, None] * along + shifts[:, None]).amax(0).mean()
     tilts = slopes[:, None] * direction
     return tilts, shifts - (tilts @ mean)[:, 0]
+
+
+def _main_direction(inside: torch.Tensor, everywhere: torch.Tensor) -> torch.Tensor:
+    """Where features (feature, voxel), about the organ's mean, vary most for how far they reach elsewhere."""
+    root = torch.linalg.cholesky(everywhere @ everywhere.T / everywhere.shape[1]).inverse()
+    white = root @ inside
+    direction: torch.Tensor = root.T @ torch.linalg.eigh(white @ white.T).eigenvectors[:, -1]
+    return direction

@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from service.modelstore import ModelStore
 from service.submodel import Network, SubModel, load_submodels
-from tests.standins.folders import spacing_mm, stand_in, write_bare, write_dataset
+from tests.standins.folders import MIRRORED, spacing_mm, write_bare, write_dataset
 from tests.standins.labels import lender, organ, relabelled, side
-from tests.standins.network import BASE, BASE_AXES, TILE, base
+from tests.standins.network import BASE_AXES, TILE, base
 from tests.standins.sight import seen
 from tests.standins.surgery import finer, shaken, turned
+from workers.install.installing import Wish, install
 
+SUBMODELS = load_submodels()
 NETWORKS = {
     network.name: (submodel, network)
-    for submodel in load_submodels()
+    for submodel in SUBMODELS
     for network in submodel.network
     if not network.obsolete
 }
@@ -88,19 +91,18 @@ def test_folds_differ_and_agree_nearly_everywhere() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_has_a_stand_in_with_its_spacing_labels_trainer_and_folds(name: str, tmp_path: Path) -> None:
+def test_every_network_has_a_stand_in_that_is_installed_as_what_it_stands_for(name: str, tmp_path: Path) -> None:
     submodel, network = NETWORKS[name]
-    folder = _written(submodel, network, tmp_path)
+    folder = _written(submodel, network, tmp_path / "published")
     plans = json.loads((folder / "plans.json").read_text())
     dataset = json.loads((folder / "dataset.json").read_text())
     assert plans["configurations"][network.configuration]["spacing"] == list(spacing_mm(network))
     assert dataset["labels"] == {name: value for value, name in enumerate(("background", *network.labels))}
-    assert sorted(fold.name for fold in folder.glob("fold_*")) == [f"fold_{fold}" for fold in network.folds]
-    saved = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=False)  # our own file
-    assert saved["trainer_name"] == network.trainers[0]
-    assert saved["sagittal_phantom"] is True
-    assert stand_in(submodel, network).heads == len(network.labels) + 1
-    assert (BASE.spacing_mm == spacing_mm(network)) == (network.spacing_mm is None)
+    wish = Wish(name=name if name == "amos" else None, accept_licence=True)
+    (installed,) = install(tmp_path / "published", ModelStore(tmp_path / "models"), SUBMODELS, wish).installed
+    assert (installed.network, installed.trainer, installed.phantom) == (name, network.trainers[0], True)
+    assert installed.folds == network.folds
+    assert installed.mirroring_axes == (None if "NoMirroring" in installed.trainer else MIRRORED)
 
 
 def _written(submodel: SubModel, network: Network, folder: Path) -> Path:

@@ -87,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
             flat_stages=1,
             features=(8, 16, 32, 64, 96, 96),
             cases=80,
-            iterations=5000,
+            iterations=10000,
         ),
     )
 }
