@@ -16,8 +16,11 @@ from service.pictures import overlay
 from service.running import submodels_to_run
 from service.submodel import load_submodels
 
-LEAST_MEAN, LEAST_DICE = 0.90, 0.70
-"""What a protocol has to reach on average, and each structure by itself, to count as right."""
+LEAST_MEAN, LEAST_DICE = 0.88, 0.70
+"""What one phantom has to reach on average, and each of its structures, to count as right.
+
+Over several phantoms each protocol reaches 0.90 (workers/phantom_models/README.md); one alone may be harder.
+"""
 
 MOST_CLAIMED_ML = 1.0
 """Specks of a structure that is not there are shown; more than this of one is wrong."""
