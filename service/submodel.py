@@ -15,6 +15,9 @@ from service.tomlfile import read_toml
 
 SHIPPED = Path(__file__).parent / "submodels"
 
+PHANTOM_SOURCE = "Sagittal, trained on synthetic phantoms"
+"""Where a phantom model comes from, whichever published sub-model it stands for."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Millimetres = Annotated[float, Field(gt=0)]
 TileStep = Annotated[float, Field(gt=0, le=1)]

@@ -16,7 +16,7 @@ from dicom_nodes.errors import EmptyResult, ModelUnusable
 from dicom_nodes.orientation import reorient
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.types import Affine, Algorithm, LabelMap, Laterality, Segment, Volume
-from service.submodel import Crop, Network, SubModel
+from service.submodel import PHANTOM_SOURCE, Crop, Network, SubModel
 from workers.grid import Box, Image, Labels, Millimetres, box_around, laid_back, resampled, slabs
 from workers.progress import Progress, Report
 
@@ -73,7 +73,8 @@ def segment(
     voxels = read_voxels(volume)
     found = find(voxels.array, voxels.affine, submodel, models, Progress(report, 0.05))
     segments = submodel.segments(protocol, side)
-    algorithm = Algorithm(submodel.name, found.version[:16], submodel.source, found.phantom)
+    source = PHANTOM_SOURCE if found.phantom else submodel.source
+    algorithm = Algorithm(submodel.name, found.version[:16], source, found.phantom)
     return LabelMap(_kept(found.labels, segments), volume.affine, segments, algorithm)
 
 

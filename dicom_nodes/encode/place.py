@@ -124,7 +124,7 @@ def _derivation(frame: SourceFrame) -> Sequence:
     image.SpatialLocationsPreserved = "YES"
     image.PurposeOfReferenceCodeSequence = [_code(codes.DCM.SourceImageForImageProcessingOperation)]
     item = Dataset()
-    item.DerivationCodeSequence = [_code(codes.DCM.Segmentation)]
+    item.DerivationCodeSequence = [_code(codes.cid7203.SegmentationImageDerivation)]
     item.SourceImageSequence = [image]
     return Sequence([item])
 

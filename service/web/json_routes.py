@@ -7,11 +7,12 @@ from fastapi import APIRouter, HTTPException, Query
 from service.jobs import JobState, SeriesState
 from service.ledger import Ledger
 from service.web import records
+from service.web.models import SiteModels, inventory_record
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")]
 
 
-def json_routes(ledger: Ledger) -> APIRouter:
+def json_routes(ledger: Ledger, models: SiteModels) -> APIRouter:
     """Every route that answers with JSON."""
     routes = APIRouter()
 
@@ -45,6 +46,11 @@ def json_routes(ledger: Ledger) -> APIRouter:
     def refusals(limit: Limit = 200) -> Any:
         """The objects that were not accepted."""
         return ledger.refusals(limit=limit)
+
+    @routes.get("/api/models")
+    def list_models() -> Any:
+        """The sub-models that run here, with what is installed of each: version, licence, or why it cannot run."""
+        return inventory_record(models.look())
 
     @routes.get("/health")
     def health() -> Any:

@@ -1,6 +1,6 @@
 """The pages for people: rendered here, refreshed by fetching the fragment that changes; no script is needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState
 from service.ledger import Ledger
 from service.times import ago, clock_time
 from service.web import overview
+from service.web.models import VERSION_DIGITS, SiteModels
 from service.web.overview import Group
 
 Render = Callable[..., HTMLResponse]
@@ -33,6 +34,8 @@ TONES: Mapping[str, str] = {
     "delivered": "good",
     "failed": "bad",
     **{Group.ARRIVING: "moving", Group.WORKING: "moving"},
+    **{"ready": "good", "cannot run": "bad", "phantom": "aside"},
+    **{"accepted": "good", "not accepted": "bad", "to be accepted at install": "plain"},
 }
 """Colour of a state's badge; the word in it says the same."""
 
@@ -51,7 +54,7 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     )
     environment.filters.update(clock=clock_time, short=short_uid, tone=lambda state: TONES.get(state, "plain"))
     environment.filters.update(side=lambda letter: SIDES.get(letter, letter), status=_status, sent=sent)
-    environment.filters.update(spare=without_own_uid)
+    environment.filters.update(spare=without_own_uid, digits=lambda version: version[:VERSION_DIGITS], folds=folds)
     environment.globals.update(site=site, version=version("sagittal"))
 
     def render(template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -64,7 +67,7 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     return render
 
 
-def page_routes(ledger: Ledger, render: Render) -> APIRouter:
+def page_routes(ledger: Ledger, models: SiteModels, render: Render) -> APIRouter:
     """Every route that answers with HTML."""
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -87,6 +90,7 @@ def page_routes(ledger: Ledger, render: Render) -> APIRouter:
             "steps": ledger.history("series", series_uid),
             "job_steps": {job.id: ledger.history("job", job.id) for job in jobs},
             "objects": {job.id: ledger.objects(job.id) for job in jobs},
+            "cards": {name: models.card(name) for name in {job.submodel for job in jobs}},
         }
 
     @routes.get("/")
@@ -105,6 +109,14 @@ def page_routes(ledger: Ledger, render: Render) -> APIRouter:
     def series_fragment(series_uid: str) -> HTMLResponse:
         return render("_series.html", **series_values(series_uid))
 
+    @routes.get("/models")
+    def models_page() -> HTMLResponse:
+        return render("models.html", inventory=models.look())
+
+    @routes.get("/fragments/models")
+    def models_fragment() -> HTMLResponse:
+        return render("_models.html", inventory=models.look())
+
     return routes
 
 
@@ -115,6 +127,13 @@ def _newest_revision_first(job: Job) -> tuple[int, int, str, str]:
 def short_uid(uid: str) -> str:
     """A UID's beginning and end, which tell the maker and the thing; the whole is shown on hover."""
     return uid if len(uid) <= 26 else f"{uid[:11]}…{uid[-12:]}"
+
+
+def folds(numbers: Sequence[int]) -> str:
+    """Folds as a person writes them: `0 to 4`, or `0, 2`."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
 def without_own_uid(reason: str, series_uid: str) -> str:

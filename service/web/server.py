@@ -22,6 +22,7 @@ from service.config import Site, read_site
 from service.ledger import Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.web.json_routes import json_routes
+from service.web.models import SiteModels
 from service.web.pages import Render, page_routes, renderer
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ HEADERS = {
 
 
 def make_app(ledger: Ledger, site: Site) -> FastAPI:
-    """The application on an open ledger."""
+    """The application on an open ledger; raises ConfigurationError where a sub-model's file is wrong."""
     # The interactive documentation of FastAPI loads from a CDN; the description itself stays.
     app = FastAPI(
         title="Sagittal",
@@ -44,9 +45,9 @@ def make_app(ledger: Ledger, site: Site) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    render = renderer(ledger, site)
-    app.include_router(json_routes(ledger))
-    app.include_router(page_routes(ledger, render))
+    render, models = renderer(ledger, site), SiteModels(site)
+    app.include_router(json_routes(ledger, models))
+    app.include_router(page_routes(ledger, models, render))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _answer_errors(app, render)
 

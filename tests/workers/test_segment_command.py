@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from service.phantom.dicom import write_dicom
 from service.phantom.protocols import make_phantom
+from service.submodel import PHANTOM_SOURCE
 from service.verify import dice_by_structure, geometry_differences
 
 pytestmark = pytest.mark.slow
@@ -33,6 +35,8 @@ def test_a_folder_becomes_a_seg_that_agrees_with_the_truth(tmp_path: Path) -> No
     names = {value: name for name, value in phantom.labels.items()}
     dice = dice_by_structure(out, phantom.truth, phantom.affine, names)
     assert min(dice.values()) >= 0.70
+    algorithm = dcmread(out).SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmSource == PHANTOM_SOURCE, "not the authors of the model that it stands for"
 
 
 def test_a_series_of_another_protocol_is_not_segmented_by_mistake(tmp_path: Path) -> None:
