@@ -25,13 +25,13 @@ SEED = 5
 SLOPE = 1_048_576
 """RescaleSlope of the series: TotalSegmentator cuts resampled values to whole numbers, of which nothing is lost in
 single precision where they are so large."""
-PIXEL_MM, SLICE_MM, GAP_MM = 3.0, 4.4, 0.6
+PIXEL_MM, SLICE_MM, GAP_MM = 2.0, 4.4, 0.6
 GRIDS: dict[str, tuple[Plane, tuple[int, int], int, tuple[float, float, float]]] = {
     # plane, (rows, columns), slices, tilt in degrees about (left, posterior, superior)
-    "axial": (Plane.AXIAL, (72, 108), 36, (0.0, 0.0, 0.0)),
-    "sagittal": (Plane.SAGITTAL, (60, 72), 64, (0.0, 0.0, 0.0)),
-    "coronal": (Plane.CORONAL, (60, 108), 44, (0.0, 0.0, 0.0)),
-    "oblique": (Plane.AXIAL, (72, 108), 36, (13.0, -9.0, 17.0)),
+    "axial": (Plane.AXIAL, (108, 162), 36, (0.0, 0.0, 0.0)),
+    "sagittal": (Plane.SAGITTAL, (90, 108), 64, (0.0, 0.0, 0.0)),
+    "coronal": (Plane.CORONAL, (90, 162), 44, (0.0, 0.0, 0.0)),
+    "oblique": (Plane.AXIAL, (108, 162), 36, (13.0, -9.0, 17.0)),
 }
 PLANES = tuple(GRIDS)
 
