@@ -1,18 +1,18 @@
 """A DICOM dataset and a frame number in; the value of an attribute for this frame out, wherever it is kept.
 
 A classic object keeps an attribute in the dataset; an Enhanced one in a functional group, per frame or shared
-(PS3.3 C.7.6.16.2); a Legacy Converted one in the unassigned groups as well (PS3.3 C.7.6.16.2.25).
+(PS3.3 C.7.6.16.2); a Legacy Converted one in the unassigned groups as well (PS3.3 C.7.6.16.2.25); Philips keeps its
+private ones in a private sequence of each frame. The tables are all that is ever read of a header.
 """
 
-import math
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
+from types import MappingProxyType
 
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
+
+from dicom_nodes.elements import first_value, items, tag_of
 
 FACTS = (
     "Modality", "BodyPartExamined", "ProtocolName", "SeriesDescription", "StudyDescription", "Laterality",
@@ -24,9 +24,54 @@ FACTS = (
     "SpectrallySelectedSuppression", "ReceiveCoilName", "ContrastBolusAgent", "PatientPosition",
     "RequestedProcedureDescription", "PerformedProcedureStepDescription", "ScheduledProcedureStepDescription",
     "ProcedureCodeSequence", "RequestedProcedureCodeSequence", "SeriesNumber", "AcquisitionContrast",
-    "VolumeBasedCalculationTechnique", "VolumetricProperties",
+    "VolumeBasedCalculationTechnique", "VolumetricProperties", "RequestedProcedurePriority",
+    "EchoPlanarPulseSequence", "TimeOfFlightContrast", "PhaseContrast", "ArterialSpinLabelingContrast", "Tagging",
+    "InversionRecovery", "SpectrallySelectedExcitation", "DiffusionDirectionality", "ContrastBolusAgentSequence",
+    "ContrastBolusAgentAdministered",
 )  # fmt: skip
-"""The keywords whose values routing may read; none of them is an attribute of the patient's identity."""
+"""The keywords whose values routing may read; none of them is an attribute of the patient's identity.
+
+Facts with names of ours stand beside them: `facts.CODED` gives the code values of a sequence of concepts, and
+`facts.OF_TRAITS` what tells the volumes of a series apart.
+"""
+
+VENDOR_FACTS: Mapping[str, BaseTag] = MappingProxyType(
+    {
+        "GEPulseSequenceName": Tag(0x0019, 0x109C),
+        "GEInternalPulseSequenceName": Tag(0x0019, 0x109E),
+        "PhilipsScanningTechnique": Tag(0x2001, 0x1020),
+        "PhilipsSPIR": Tag(0x2001, 0x1021),
+        "PhilipsImageTypeMR": Tag(0x2005, 0x1011),
+        "GEFatSaturation": Tag(0x0019, 0x10A4),
+    }
+)
+"""Name of ours to the private attribute whose value routing may read as well."""
+
+PRIVATE: Mapping[str, BaseTag] = MappingProxyType(
+    {
+        "SiemensBValue": Tag(0x0019, 0x100C),
+        "SiemensDirectionality": Tag(0x0019, 0x100D),
+        "SiemensGradient": Tag(0x0019, 0x100E),
+        "SiemensImagesInMosaic": Tag(0x0019, 0x100A),
+        "SiemensCreator0019": Tag(0x0019, 0x0010),
+        "GEBValue": Tag(0x0043, 0x1039),
+        "GEComponent": Tag(0x0043, 0x102F),
+        "GEDiffusionDirection": Tag(0x0043, 0x1030),
+        "GEGradientX": Tag(0x0019, 0x10BB),
+        "GEGradientY": Tag(0x0019, 0x10BC),
+        "GEGradientZ": Tag(0x0019, 0x10BD),
+        "PhilipsBValue": Tag(0x2001, 0x1003),
+        "PhilipsDiffusionDirection": Tag(0x2001, 0x1004),
+        "PhilipsGradientX": Tag(0x2005, 0x10B0),
+        "PhilipsGradientY": Tag(0x2005, 0x10B1),
+        "PhilipsGradientZ": Tag(0x2005, 0x10B2),
+        "UIHBValue": Tag(0x0065, 0x1009),
+        "UIHGradient": Tag(0x0065, 0x1037),
+        "UIHImagesInGrid": Tag(0x0065, 0x1050),
+        "UIHGridSequence": Tag(0x0065, 0x1051),
+    }
+)
+"""Name of ours to the private attribute that tells frames apart, as the vendors' conformance statements have it."""
 
 _GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -39,6 +84,7 @@ _GROUPS = {
     "FrameAcquisitionNumber": "FrameContentSequence",
     "EffectiveEchoTime": "MREchoSequence",
     "DiffusionBValue": "MRDiffusionSequence",
+    "DiffusionDirectionality": "MRDiffusionSequence",
     "DiffusionGradientDirectionSequence": "MRDiffusionSequence",
     "FrameType": "MRImageFrameTypeSequence",
     "ComplexImageComponent": "MRImageFrameTypeSequence",
@@ -55,6 +101,10 @@ _GROUPS = {
     "EchoTrainLength": "MRTimingAndRelatedParametersSequence",
     "InversionTimes": "MRModifierSequence",
     "SpectrallySelectedSuppression": "MRFOVGeometrySequence",
+    "SpectrallySelectedExcitation": "MRModifierSequence",
+    "InversionRecovery": "MRModifierSequence",
+    "Tagging": "MRModifierSequence",
+    "ContrastBolusAgentAdministered": "ContrastBolusUsageSequence",
     "NominalCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
     "TemporalPositionTimeOffset": "TemporalPositionSequence",
     "ReceiveCoilName": "MRReceiveCoilSequence",
@@ -67,99 +117,101 @@ _OTHER_NAMES = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTime
 """Classic keyword to what Enhanced objects call it."""
 
 _UNASSIGNED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+_PHILIPS_FRAME = Tag(0x2005, 0x140F)
+_FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_PARTING = (
+    "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "InstanceNumber", "InversionTimes",
+    "DiffusionGradientOrientation", "ImageComments",
+)  # fmt: skip
+_WHOLE = (
+    "SpecificCharacterSet", "SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID",
+    "FrameOfReferenceUID", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns",
+    "BitsAllocated", "PatientID", "PatientName", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientSexNeutered", "ResponsiblePersonRole", "QualityControlImage",
+)  # fmt: skip
 
-_BAD_VALUE = (ValueError, TypeError, KeyError, NotImplementedError, AttributeError, OverflowError, struct.error)
+_PRIVATE_TAGS = tuple(map(tag_of, (_PHILIPS_FRAME, *VENDOR_FACTS.values(), *PRIVATE.values())))
+WANTED: Mapping[int, BaseTag] = MappingProxyType({int(each): each for each in (
+    *map(tag_of, (*FACTS, *_GROUPS, *_GROUPS.values(), *_OTHER_NAMES.values(), *_UNASSIGNED, *_FUNCTIONAL_GROUPS)),
+    *map(tag_of, (*_PARTING, *_WHOLE)), *_PRIVATE_TAGS,
+    *(tag_of(each.group << 16 | each.element >> 8) for each in _PRIVATE_TAGS if each.element > 0xFF),
+)})  # fmt: skip
+"""The tags of a dataset that are read at all, the private creators with the private ones (PS3.5 section 7.8.1).
+
+What is not among them is skipped on the disk.
+"""
 
 
 class FrameView:
     """The attributes of one frame (0-based index) of an object, or of a single-frame object."""
 
     def __init__(self, dataset: Dataset, index: int = 0) -> None:
-        per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
-        shared = items(dataset, "SharedFunctionalGroupsSequence")
-        self._dataset = dataset
-        self._own = list(per_frame[index : index + 1])
-        self._groups = [*self._own, *shared[:1]]
-        converted = (item for group in self._groups for name in _UNASSIGNED for item in items(group, name))
-        self._rest = [*converted, dataset]
+        per_frame, shared = (items(dataset, name) for name in _FUNCTIONAL_GROUPS)
+        self._own = tuple(per_frame[index : index + 1])
+        self._places = (*self._own, *shared[:1], dataset)
+        groups = self._places[:-1]
+        present = {tag for group in groups for tag in group.keys()}  # noqa: SIM118  # no dict
+        converted = [item for name in _UNASSIGNED for item in _within(groups, name, present)]
+        philips = list(_within(groups, _PHILIPS_FRAME, present))
+        self._rest = (*converted, dataset)
+        self._private = (*converted, *philips, dataset)
+        self._present = present.union(*(each.keys() for each in self._private))
+        self._known: dict[str, object] = {}
 
-    def value(self, keyword: str | int) -> object:
-        """Give the value of a keyword, or of a tag, for this frame; None where it is absent, empty or malformed."""
-        if isinstance(keyword, str) and keyword in _GROUPS:
-            for group in (*self._groups, self._dataset):
-                found = first_value(items(group, _GROUPS[keyword]), keyword)
+    def value(self, keyword: str) -> object:
+        """Give the value of a keyword, or of a name of `VENDOR_FACTS` or `PRIVATE`, for this frame.
+
+        None where it is absent, empty or malformed.
+        """
+        if keyword not in self._known:
+            absent = self._present.isdisjoint(_roots(keyword))
+            self._known[keyword] = None if absent else self._find(keyword)
+        return self._known[keyword]
+
+    def _find(self, keyword: str) -> object:
+        private = VENDOR_FACTS.get(keyword) or PRIVATE.get(keyword)
+        if private is not None:
+            return first_value(self._private, private)
+        group = _GROUPS.get(keyword)
+        if group is not None:
+            for place in self._places:
+                found = first_value(items(place, group), keyword)
                 if found is not None:
                     return found
-        if isinstance(keyword, str) and keyword in _OTHER_NAMES:
-            found = self.value(_OTHER_NAMES[keyword])
-            if found is not None:
-                return found
-        return first_value(self._rest, keyword)
+        other = self.value(_OTHER_NAMES[keyword]) if keyword in _OTHER_NAMES else None
+        return first_value(self._rest, keyword) if other is None else other
 
-    def tells(self, keyword: str) -> bool:
-        """Say whether the frame's own groups, rather than the object, may hold a keyword."""
-        names = (_GROUPS.get(keyword), _GROUPS.get(_OTHER_NAMES.get(keyword, "")), _UNASSIGNED[0])
-        return any(name in group for group in self._own for name in names if name)
+    def told(self) -> frozenset[str]:
+        """Name the facts that the frame's own groups, rather than the object, may hold."""
+        return frozenset().union(*(_told(frozenset(group.keys())) for group in self._own))
 
 
-def first_value(datasets: Iterable[Dataset], keyword: str | int) -> object:
-    """Find the first non-empty value of a keyword or tag; a malformed value is as good as none."""
-    for dataset in datasets:
-        try:
-            element = dataset.get(_tag_of(keyword))
-            if element is not None and element.value not in (None, "", b""):
-                return element.value
-        except _BAD_VALUE:
-            continue
-    return None
-
-
-def text(value: object) -> str:
-    """Write a value as text: many joined by a backslash, coded concepts by their meaning; empty for None."""
-    if value is None:
-        return ""
-    if isinstance(value, DicomSequence):
-        meanings = (text(first_value([item], "CodeMeaning")) for item in value)
-        return "\\".join(meaning for meaning in meanings if meaning)
-    if isinstance(value, (MultiValue, list, tuple)):
-        return "\\".join(str(each).strip() for each in value)
-    if isinstance(value, bytes):
-        return value.decode("ascii", "replace").strip("\0 ")
-    return str(value).strip("\0 ")
-
-
-def numbers(value: object, count: int) -> tuple[float, ...] | None:
-    """Read a value as `count` finite numbers; None where it is anything else. A single number may be binary."""
-    if isinstance(value, bytes):
-        value = _unpacked(value)
-    values: Sequence[object] = value if isinstance(value, (MultiValue, list, tuple)) else [value]
-    try:
-        found = tuple(float(each) for each in values)  # type: ignore[arg-type]  # the error is the answer
-    except (TypeError, ValueError):
-        return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None
-
-
-def _unpacked(value: bytes) -> object:
-    """Read a private value of unknown VR: decimal text, or else a little-endian IEEE 754 number."""
-    try:
-        return [float(part) for part in value.decode("ascii").strip("\0 ").split("\\")]
-    except ValueError:
-        kind = {4: "<f", 8: "<d"}.get(len(value))
-        return struct.unpack(kind, value)[0] if kind else None
+def _within(groups: Sequence[Dataset], keyword: str | int, present: Set[BaseTag]) -> Iterator[Dataset]:
+    """Give the items of a sequence in functional groups, without a look where none of these has it."""
+    if tag_of(keyword) in present:
+        yield from (item for group in groups for item in items(group, keyword))
 
 
 @cache
-def _tag_of(keyword: str | int) -> BaseTag:
-    return Tag(keyword)
+def _roots(keyword: str) -> tuple[BaseTag, ...]:
+    """Name the elements, of an object or of its groups, without which there is no value of a keyword."""
+    private = VENDOR_FACTS.get(keyword) or PRIVATE.get(keyword)
+    if private is not None:
+        return (tag_of(private),)
+    other = _roots(_OTHER_NAMES[keyword]) if keyword in _OTHER_NAMES else ()
+    group = (tag_of(_GROUPS[keyword]),) if keyword in _GROUPS else ()
+    return (tag_of(keyword), *group, *other)
 
 
-def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
-    """Give the items of a sequence; empty where it is absent or is no sequence."""
-    found = first_value([dataset], keyword)
-    return found if isinstance(found, DicomSequence) else ()
+@cache
+def _told(tags: frozenset[BaseTag]) -> frozenset[str]:
+    """Name the facts that functional groups of these sequences may hold."""
+    if tag_of(_UNASSIGNED[0]) in tags:
+        return frozenset((*FACTS, *VENDOR_FACTS))
+    grouped = (name for name in FACTS if {_GROUPS.get(name), _GROUPS.get(_OTHER_NAMES.get(name, ""))} - {None})
+    found = {name for name in grouped if _sequence_of(name) in tags}
+    return frozenset(found | (set(VENDOR_FACTS) if _PHILIPS_FRAME in tags else set()))
 
 
-def tag(group: int, element: int) -> BaseTag:
-    """Name a private tag as the vendors' conformance statements do."""
-    return Tag(group, element)
+def _sequence_of(keyword: str) -> BaseTag:
+    return tag_of(_GROUPS.get(keyword) or _GROUPS[_OTHER_NAMES[keyword]])

@@ -151,7 +151,8 @@ def _uneven(ordered: Sequence[Frame], limits: Limits) -> Fault | None:
         return Fault(
             Rule.SPACING,
             f"{gaps[worst]:.2f} mm between the slices at {heights[worst]:.2f} and {heights[worst + 1]:.2f} mm along"
-            f" the slice normal, where the pitch is {pitch:.2f} mm (tolerance {tolerance:.2f} mm)",
+            f" the slice normal, where the pitch is {pitch:.2f} mm (tolerance {tolerance:.2f} mm)"
+            f"{_missing(gaps, pitch, tolerance)}",
         )
     line = positions[0] + np.outer(np.linspace(0, 1, len(ordered)), positions[-1] - positions[0])
     sideways = positions - line - np.outer((positions - line) @ normal, normal)
@@ -162,6 +163,16 @@ def _uneven(ordered: Sequence[Frame], limits: Limits) -> Fault | None:
     if drift > tolerance:
         return Fault(Rule.SPACING, f"slices lie up to {drift:.2f} mm from where an even pitch would put them")
     return None
+
+
+def _missing(gaps: Vector, pitch: float, tolerance: float) -> str:
+    """Say how many slices are missing, where every gap is a multiple of the pitch; else that there is none."""
+    steps = np.maximum(np.round(gaps / pitch), 1)
+    if np.abs(gaps - steps * pitch).max() > tolerance:
+        return ": the slices have no one pitch"
+    missing, where = int((steps - 1).sum()), int((steps > 1).sum())
+    said = "1 slice is missing" if missing == 1 else f"{missing} slices are missing"
+    return f": {said}{f', in {where} places' if where > 1 else ''}"
 
 
 def _counted(slices: int) -> str:

@@ -11,16 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_nodes.attributes import FACTS, FrameView, items, numbers, text
+from dicom_nodes.attributes import WANTED, FrameView
+from dicom_nodes.elements import items, numbers, text
 from dicom_nodes.errors import Rule
+from dicom_nodes.facts import frame_facts, object_facts
 from dicom_nodes.pixel_size import pixel_fault
 from dicom_nodes.quiet import quiet_pydicom
+from dicom_nodes.scan import PIXEL_TAGS, scan
+from dicom_nodes.subject import subject
 from dicom_nodes.traits import TRAITS, Trait
 from dicom_nodes.types import FrameRef
 
@@ -33,9 +38,6 @@ UNREADABLE = (
 
 class IdentityMissingError(ValueError):
     """A file whose dataset does not say which instance of which series it is."""
-
-
-_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}  # Float, Double Float and plain Pixel Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Frame:
     traits: Mapping[str, Trait]
     """By the name in `traits.TRAITS`: echo, b-value, time and so on; absent where the frame is silent."""
     facts: Mapping[str, str]
-    """By DICOM keyword (`attributes.FACTS`)."""
+    """By DICOM keyword, or by a name of ours (`facts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +131,35 @@ def read_header(path: Path) -> Header:
         return _plain(path, dataset, fault)
 
 
-def _read_until_pixels(path: Path) -> tuple[FileDataset, tuple[Rule, str] | None]:
+def _read_until_pixels(path: Path) -> tuple[Dataset, tuple[Rule, str] | None]:
     """Read the dataset before the pixel data, and judge the size of these."""
+    with path.open("rb") as file:
+        scanned = scan(file, WANTED)
+        if scanned is not None:
+            dataset, length = scanned
+            return dataset, pixel_fault(dataset, file, length)
+        file.seek(0)
+        return _read_by_pydicom(file)
+
+
+def _read_by_pydicom(file: BinaryIO) -> tuple[FileDataset, tuple[Rule, str] | None]:
     stopped_at: list[int] = []
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
-        if tag in _PIXEL_TAGS:
+        if tag in PIXEL_TAGS:
             stopped_at.append(length)
-        return tag in _PIXEL_TAGS
+        return tag in PIXEL_TAGS
 
-    with path.open("rb") as file:
-        dataset = read_partial(file, stop_when=at_pixels, force=True)
-        deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-        if not stopped_at:
-            return dataset, (Rule.PIXEL_DATA, "there is no pixel data element")
-        length = stopped_at[0]
-        if deflated:  # the rest of the stream has been inflated, and so is whole
-            return dataset, pixel_fault(dataset, None, length)
-        implicit, _ = dataset.original_encoding
-        file.seek(8 if implicit else 12, 1)
-        return dataset, pixel_fault(dataset, file, length)
+    dataset = read_partial(file, stop_when=at_pixels, force=True, specific_tags=[*WANTED.values()])
+    deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    if not stopped_at:
+        return dataset, (Rule.PIXEL_DATA, "there is no pixel data element")
+    length = stopped_at[0]
+    if deflated:  # the rest of the stream has been inflated, and so is whole
+        return dataset, pixel_fault(dataset, None, length)
+    implicit, _ = dataset.original_encoding
+    file.seek(8 if implicit else 12, 1)
+    return dataset, pixel_fault(dataset, file, length)
 
 
 def _plain(path: Path, dataset: Dataset, fault: tuple[Rule, str] | None) -> Header:
@@ -170,37 +181,40 @@ def _plain(path: Path, dataset: Dataset, fault: tuple[Rule, str] | None) -> Head
         photometric_interpretation=text(whole.value("PhotometricInterpretation")),
         samples_per_pixel=_integer(whole, "SamplesPerPixel", 1),
         patient_digest=_patient_digest(whole),
-        vendor_grid=bool({"MOSAIC", "VFRAME"} & set(image_type)),
+        vendor_grid=_is_grid(whole, image_type),
         pixel_fault=fault,
         frame_count=_integer(whole, "NumberOfFrames", 1),
-        frames=tuple(_frames(path, dataset, uids)),
+        frames=tuple(_frames(path, dataset, whole, uids)),
     )
 
 
-def _frames(path: Path, dataset: Dataset, uids: Mapping[str, str]) -> Iterable[Frame]:
+def _frames(path: Path, dataset: Dataset, whole: FrameView, uids: Mapping[str, str]) -> Iterable[Frame]:
     """Spread an object into its frames: as many as it has functional groups, or one where it has none."""
-    groups = items(dataset, "PerFrameFunctionalGroupsSequence")
-    multi_frame = len(groups) > 0 or _integer(FrameView(dataset), "NumberOfFrames", 1) > 1
-    common = _facts(FrameView(dataset), FACTS)
-    for index in range(max(1, len(groups))):
-        view = FrameView(dataset, index)
-        number = index + 1 if multi_frame else None
+    groups = len(items(dataset, "PerFrameFunctionalGroupsSequence"))
+    multi_frame = groups > 0 or _integer(whole, "NumberOfFrames", 1) > 1
+    common = object_facts(whole, subject(whole))
+    for index in range(max(1, groups)):
+        view = FrameView(dataset, index) if groups else whole
+        traits = {name: found for name, read in TRAITS.items() if (found := read(view)) is not None}
         yield Frame(
-            ref=FrameRef(path, uids["SOPInstanceUID"], uids["SOPClassUID"], number),
+            ref=FrameRef(path, uids["SOPInstanceUID"], uids["SOPClassUID"], index + 1 if multi_frame else None),
             instance_number=_integer(view, "InstanceNumber", 0) * 100_000 + index,
             matrix=(_integer(view, "Rows", 0), _integer(view, "Columns", 0)),
             position=numbers(view.value("ImagePositionPatient"), 3),
             orientation=numbers(view.value("ImageOrientationPatient"), 6),
             pixel_spacing=numbers(view.value("PixelSpacing"), 2),
-            traits=MappingProxyType(
-                {name: found for name, read in TRAITS.items() if (found := read(view)) is not None}
-            ),
-            facts=MappingProxyType(common | _facts(view, filter(view.tells, FACTS))),
+            traits=MappingProxyType(traits),
+            facts=frame_facts(common, view, traits),
         )
 
 
-def _facts(view: FrameView, keywords: Iterable[str]) -> dict[str, str]:
-    return {keyword: said for keyword in keywords if (said := text(view.value(keyword)))}
+def _is_grid(view: FrameView, image_type: tuple[str, ...]) -> bool:
+    """Say whether the slices are tiles of one image, by the image type, or by the number of tiles without it."""
+    if {"MOSAIC", "VFRAME"} & set(image_type) or view.value("UIHGridSequence") is not None:
+        return True
+    siemens = text(view.value("SiemensCreator0019")).upper().startswith("SIEMENS MR")
+    counted = [view.value("UIHImagesInGrid"), view.value("SiemensImagesInMosaic") if siemens else None]
+    return any(tiles[0] > 1 for value in counted if (tiles := numbers(value, 1)))
 
 
 def _integer(view: FrameView, keyword: str, absent: int) -> int:

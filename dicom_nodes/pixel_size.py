@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from pydicom.dataset import Dataset
 
-from dicom_nodes.attributes import FrameView, numbers
+from dicom_nodes.elements import first_value, numbers
 from dicom_nodes.errors import Rule
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -45,12 +45,11 @@ def pixel_fault(dataset: Dataset, file: BinaryIO | None, length: int) -> tuple[R
 
 def native_bytes(dataset: Dataset) -> int | None:
     """Count the bytes that uncompressed pixel data must have; None where the header does not say."""
-    view = FrameView(dataset)
-    found = [numbers(view.value(keyword), 1) for keyword in ("Rows", "Columns", "BitsAllocated")]
+    found = [numbers(first_value([dataset], keyword), 1) for keyword in ("Rows", "Columns", "BitsAllocated")]
     if any(each is None or each[0] <= 0 for each in found):
         return None
     rows, columns, bits = (int(each[0]) for each in found if each)
-    samples = numbers(view.value("SamplesPerPixel"), 1)
+    samples = numbers(first_value([dataset], "SamplesPerPixel"), 1)
     count = rows * columns * _frame_count(dataset) * int(samples[0] if samples else 1)
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         count = count * 2 // 3
@@ -64,7 +63,7 @@ def _end_marker(dataset: Dataset) -> bytes:
 
 
 def _frame_count(dataset: Dataset) -> int:
-    stated = numbers(FrameView(dataset).value("NumberOfFrames"), 1)
+    stated = numbers(first_value([dataset], "NumberOfFrames"), 1)
     return max(1, int(stated[0])) if stated else 1
 
 

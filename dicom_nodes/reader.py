@@ -16,7 +16,8 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_nodes import jpeg
-from dicom_nodes.attributes import FrameView, numbers
+from dicom_nodes.attributes import FrameView
+from dicom_nodes.elements import numbers
 from dicom_nodes.errors import Rule, SeriesUnreadable
 from dicom_nodes.headers import UNREADABLE
 from dicom_nodes.pixel_size import UNDEFINED_LENGTH, pixel_fault

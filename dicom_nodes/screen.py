@@ -30,6 +30,8 @@ REMEDIES: Mapping[Rule, str] = MappingProxyType({
     Rule.FILE: "Send the instance again",
     Rule.GEOMETRY: "Send the original images of the scanner, with position and orientation",
     Rule.ORIENTATION: "Send a series with one orientation",
+    Rule.ROTATED: "Send a series of parallel slices with one orientation",
+    Rule.MOVIE: "Send a series that covers the body part slice by slice; a movie of one slice is no volume",
     Rule.TOO_FEW: "Send the whole series, or leave scouts and single images out",
     Rule.DUPLICATE: "Send each repetition as a series of its own",
     Rule.SPACING: "Send the whole series again; images may be missing",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dicom_nodes.errors import Rule
 from dicom_nodes.geometry import Fault, Limits, Stack, places, stack
 from dicom_nodes.headers import Frame
-from dicom_nodes.traits import Trait
+from dicom_nodes.traits import TRACE, Trait
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class Part:
     min_slices: int
 
 
+_TIMES = ("time", "time offset", "trigger")
+_MOVIE_FRAMES = 8
+"""So many images at each of a few positions, one after the other in time, are a movie."""
+
+
 def _numbered(word: str, unit: str = "") -> Callable[[Trait], str]:
     return lambda value: f"{word} {value:g}{unit}" if isinstance(value, (int, float)) else f"{word} {value}"
 
@@ -42,16 +47,18 @@ _UNSTACKED = frozenset({Rule.DUPLICATE, Rule.SPACING, Rule.MATRIX, Rule.SHEARED}
 SPLITTERS = (
     Splitter("component", str),
     Splitter("dixon", str),
+    Splitter("diffusion map", str),
     Splitter("echo", _numbered("echo")),
     Splitter("b", _numbered("b")),
+    Splitter("derived", str),
     Splitter("stack", _numbered("stack"), _UNSTACKED),
+    Splitter("gradient", lambda value: "trace" if value == TRACE else f"direction {value}", _REPEATED),
     Splitter("echo time", _numbered("TE", " ms"), _REPEATED),
     Splitter("inversion time", _numbered("TI", " ms"), _REPEATED),
     Splitter("flip angle", _numbered("flip", "°"), _REPEATED),
     Splitter("time", _numbered("time"), _REPEATED),
     Splitter("time offset", _numbered("at", " s"), _REPEATED),
     Splitter("trigger", _numbered("trigger", " ms"), _REPEATED),
-    Splitter("gradient", _numbered("direction"), _REPEATED),
     Splitter("acquisition", _numbered("acquisition"), _REPEATED),
     Splitter("image type", str, _REPEATED),
 )
@@ -129,6 +136,17 @@ def _sweeps(part: Part, limits: Limits) -> list[Part]:
 def _too_few(part: Part, positions: int, limits: Limits) -> Fault:
     images = len(part.frames)
     counted = f"{images} image{'s' if images > 1 else ''} at {positions} position{'s' if positions > 1 else ''}"
+    if _is_movie(part, positions, limits):
+        each = "" if positions == 1 else f", a movie of {images // positions} images at each"
+        return Fault(Rule.MOVIE, counted + each)
     if part.min_slices > limits.min_slices:
         return Fault(Rule.ORIENTATION, counted)
     return Fault(Rule.TOO_FEW, f"{counted}, and a volume needs {part.min_slices} slices")
+
+
+def _is_movie(part: Part, positions: int, limits: Limits) -> bool:
+    """Say whether images enough for a volume lie at one position, or at few that are each seen over time."""
+    if positions == 1:
+        return len(part.frames) >= limits.min_slices
+    times = max(len({frame.traits.get(name) for frame in part.frames}) for name in _TIMES)
+    return times >= _MOVIE_FRAMES and len(part.frames) >= _MOVIE_FRAMES * positions

@@ -8,56 +8,25 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from dicom_nodes.attributes import FrameView, numbers, tag, text
+from dicom_nodes.attributes import FrameView
+from dicom_nodes.components import component, diffusion_map, dixon, image_type_parts, vendor
+from dicom_nodes.elements import numbers, text
 
 Trait = float | str
 
-_COMPONENT = {
-    "M": "magnitude", "M_FFE": "magnitude", "M_SE": "magnitude", "M_IR": "magnitude", "MAGNITUDE": "magnitude",
-    "P": "phase", "PHASE": "phase", "PHASE MAP": "phase", "P_FFE": "phase", "P_SE": "phase", "P_IR": "phase",
-    "R": "real", "REAL": "real", "R_FFE": "real", "R_SE": "real", "R_IR": "real",
-    "I": "imaginary", "IMAGINARY": "imaginary", "I_FFE": "imaginary", "I_SE": "imaginary", "I_IR": "imaginary",
-}  # fmt: skip
-_GE_COMPONENT = {0: "magnitude", 1: "phase", 2: "real", 3: "imaginary"}
-_DIXON = {
-    "W": "water", "WATER": "water", "F": "fat", "FAT": "fat", "IP": "in phase", "IN_PHASE": "in phase",
-    "INPHASE": "in phase", "OP": "opposed phase", "OPP_PHASE": "opposed phase", "OUT_PHASE": "opposed phase",
-    "OUTPHASE": "opposed phase", "OPPOSED_PHASE": "opposed phase",
-    "FF": "fat fraction", "FAT_FRACTION": "fat fraction",
-}  # fmt: skip
-_B_VALUE_TAGS = (
-    tag(0x0018, 0x9087),  # DiffusionBValue
-    tag(0x0019, 0x100C),  # Siemens
-    tag(0x2001, 0x1003),  # Philips
-    tag(0x0065, 0x1009),  # United Imaging
+TRACE = "trace"
+"""The direction of a diffusion image that was made of several directions."""
+
+_B_VALUES = ("DiffusionBValue", "SiemensBValue", "PhilipsBValue", "UIHBValue")
+_GRADIENTS = ("DiffusionGradientOrientation", "SiemensGradient", "UIHGradient")
+_GRADIENTS_BY_AXIS = (
+    ("GEGradientX", "GEGradientY", "GEGradientZ"),
+    ("PhilipsGradientX", "PhilipsGradientY", "PhilipsGradientZ"),
 )
-_GE_B_VALUE = tag(0x0043, 0x1039)
-_GE_IMAGE_TYPE = tag(0x0043, 0x102F)
-_GE_GRADIENT = (tag(0x0019, 0x10BB), tag(0x0019, 0x10BC), tag(0x0019, 0x10BD))
-_SIEMENS_GRADIENT = tag(0x0019, 0x100E)
+_GE_ISOTROPIC = 14
 _SIEMENS_SEQUENCE_NAME = re.compile(r"^\*?ep_b(\d+)(?![\d_])")
-
-
-def component(view: FrameView) -> Trait | None:
-    """Tell magnitude, phase, real and imaginary apart."""
-    stated = text(view.value("ComplexImageComponent")).lower()
-    if stated in _COMPONENT.values():
-        return stated
-    by_type = _first(_image_type(view), _COMPONENT)
-    if by_type is None and "GE" in text(view.value("Manufacturer")).upper().split():
-        code = numbers(view.value(_GE_IMAGE_TYPE), 1)
-        return None if code is None else _GE_COMPONENT.get(int(code[0]))
-    return by_type
-
-
-def dixon(view: FrameView) -> Trait | None:
-    """Tell the parts of a fat-water separation apart."""
-    return _first(_image_type(view), _DIXON)
-
-
-def echo(view: FrameView) -> Trait | None:
-    """Give EchoNumbers; Enhanced objects have only the echo time."""
-    return _number(view, "EchoNumbers")
+_CANON_COMMENT = re.compile(r"^b=(\d+(?:\.\d+)?)\(([-\d., ]+)\)")
+"""How Toshiba and Canon write b-value and direction into ImageComments."""
 
 
 def echo_time_ms(view: FrameView) -> Trait | None:
@@ -67,22 +36,29 @@ def echo_time_ms(view: FrameView) -> Trait | None:
 
 def b_value(view: FrameView) -> Trait | None:
     """Give the b-value in s/mm², from the standard's attribute, the vendor's, or Siemens' sequence name."""
-    for where in ("DiffusionBValue", *_B_VALUE_TAGS):
+    for where in _B_VALUES:
         found = numbers(view.value(where), 1)
         if found is not None:
             return round(found[0])
     named = _SIEMENS_SEQUENCE_NAME.match(text(view.value("SequenceName")))
-    return float(named[1]) if named else _ge_b_value(view)
+    if named:
+        return float(named[1])
+    commented = _canon_comment(view)
+    return round(float(commented[1])) if commented else _ge_b_value(view)
 
 
 def gradient(view: FrameView) -> Trait | None:
-    """Give the direction of the diffusion gradient, as text."""
+    """Give the direction of the diffusion gradient as text, or `TRACE` where the image is of no one direction."""
+    if _isotropic(view):
+        return TRACE
     inner = view.value("DiffusionGradientDirectionSequence")
     nested = inner[0].get("DiffusionGradientOrientation") if isinstance(inner, list) and inner else None
-    places = [nested, view.value("DiffusionGradientOrientation"), view.value(_SIEMENS_GRADIENT)]
-    places.append([view.value(each) for each in _GE_GRADIENT])
-    direction = next((found for place in places if (found := numbers(place, 3))), None)
-    return None if direction is None else ", ".join(f"{each:.4f}" for each in direction)
+    places = [nested, *map(view.value, _GRADIENTS)]
+    places += [[view.value(axis) for axis in axes] for axes in _GRADIENTS_BY_AXIS]
+    commented = _canon_comment(view)
+    places.append(commented[2].split(",") if commented else None)
+    direction = next((found for place in places if place is not None and (found := numbers(place, 3))), None)
+    return None if direction is None else ", ".join(f"{round(each, 4) + 0.0:.4f}" for each in direction)
 
 
 def temporal_position(view: FrameView) -> Trait | None:
@@ -105,13 +81,19 @@ def trigger_ms(view: FrameView) -> Trait | None:
 
 def image_type(view: FrameView) -> Trait | None:
     """Give the whole FrameType or ImageType."""
-    return "\\".join(_image_type(view)) or None
+    return "\\".join(image_type_parts(view)) or None
+
+
+def derived(view: FrameView) -> Trait | None:
+    """Tell original from derived pixels, the first value of the image type."""
+    return next((part.lower() for part in image_type_parts(view)[:1] if part in ("ORIGINAL", "DERIVED")), None)
 
 
 TRAITS: Mapping[str, Callable[[FrameView], Trait | None]] = MappingProxyType({
     "component": component,
     "dixon": dixon,
-    "echo": echo,
+    "diffusion map": diffusion_map,
+    "echo": lambda view: _number(view, "EchoNumbers"),
     "echo time": echo_time_ms,
     "b": b_value,
     "gradient": gradient,
@@ -121,20 +103,11 @@ TRAITS: Mapping[str, Callable[[FrameView], Trait | None]] = MappingProxyType({
     "time offset": lambda view: _number(view, "TemporalPositionTimeOffset", 3),
     "trigger": trigger_ms,
     "acquisition": acquisition,
+    "derived": derived,
     "image type": image_type,
     "stack": lambda view: text(view.value("StackID")) or None,
 })  # fmt: skip
 """Name of the trait to how a frame is asked for it."""
-
-
-def _image_type(view: FrameView) -> list[str]:
-    stated = text(view.value("FrameType")) or text(view.value("ImageType"))
-    return [part.strip().upper() for part in stated.split("\\")] if stated else []
-
-
-def _first(parts: list[str], words: Mapping[str, str]) -> str | None:
-    """Find the first of the values after Pixel Data Characteristics and Patient Examination Characteristics."""
-    return next((words[part] for part in parts[2:] if part in words), None)
 
 
 def _number(view: FrameView, keyword: str, digits: int = 0) -> float | None:
@@ -142,7 +115,19 @@ def _number(view: FrameView, keyword: str, digits: int = 0) -> float | None:
     return None if found is None else round(found[0], digits)
 
 
+def _isotropic(view: FrameView) -> bool:
+    """Say whether the frame tells that it is of no one direction."""
+    stated = (text(view.value(name)).upper() for name in ("DiffusionDirectionality", "SiemensDirectionality"))
+    if "ISOTROPIC" in stated or text(view.value("PhilipsDiffusionDirection")).upper() == "I":
+        return True
+    return vendor(view) == "ge" and numbers(view.value("GEDiffusionDirection"), 1) == (_GE_ISOTROPIC,)
+
+
 def _ge_b_value(view: FrameView) -> float | None:
     """Read GE's b-value, the first of four numbers; newer software adds 10⁹ to it."""
-    found = numbers(view.value(_GE_B_VALUE), 4)
+    found = numbers(view.value("GEBValue"), 4)
     return None if found is None else round(found[0] % 100_000)
+
+
+def _canon_comment(view: FrameView) -> re.Match[str] | None:
+    return _CANON_COMMENT.match(text(view.value("ImageComments"))) if vendor(view) == "canon" else None

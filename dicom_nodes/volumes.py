@@ -1,19 +1,17 @@
 """Headers of one series in; the volumes that lie in it out, and the rule that broke for all that is left out.
 
-Objects are screened one by one (`screen`), their frames parted by orientation, each of these
+Objects are screened one by one (`screen`), their frames parted by orientation (`orientations`), each of these
 split until it stacks (`splitting`, `geometry`). What is bad is left out and does not disturb the rest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-
-import numpy as np
-import numpy.typing as npt
 
 from dicom_nodes.errors import Rule, SeriesUnreadable
-from dicom_nodes.geometry import Fault, Limits, Stack, affine_of, plane_of
+from dicom_nodes.facts import volume_facts
+from dicom_nodes.geometry import Fault, Limits, Stack, plane_of
 from dicom_nodes.headers import Frame, Header, Headers, by_series
+from dicom_nodes.orientations import part_by_orientation
 from dicom_nodes.screen import REMEDIES, screen
 from dicom_nodes.splitting import Part, resolve
 from dicom_nodes.types import Volume
@@ -36,15 +34,17 @@ class SeriesContent:
 def find_volumes(headers: Headers, limits: Limits = DEFAULT_LIMITS) -> SeriesContent:
     """Find the volumes of a series; never raises for what the headers say.
 
-    Headers of several series are taken series by series. Volumes are ordered by the traits that part them.
+    Headers of several series are taken series by series, in the order of their UIDs. Volumes are ordered by the
+    traits that part them. The order in which files were given makes no difference.
     """
     volumes: list[Volume] = []
     left_out = [
         SeriesUnreadable(Rule.FILE, "unknown", f"{file.path.name}: {file.reason}", REMEDIES[Rule.FILE])
-        for file in headers.unreadable
+        for file in sorted(headers.unreadable, key=lambda file: file.path)
     ]
-    for series_uid, series in by_series(headers).items():
-        content = _of_one_series(series_uid, series.read, limits)
+    for series_uid, series in sorted(by_series(headers).items()):
+        ordered = sorted(series.read, key=lambda header: (header.sop_instance_uid, header.path))
+        content = _of_one_series(series_uid, ordered, limits)
         volumes += content.volumes
         left_out += content.left_out
     return SeriesContent(tuple(volumes), tuple(left_out))
@@ -65,9 +65,10 @@ def describe(volume: Volume) -> str:
 def _of_one_series(series_uid: str, headers: Sequence[Header], limits: Limits) -> SeriesContent:
     good, refused = screen(series_uid, headers)
     owner = {header.sop_instance_uid: header for header in good}
+    orientations, turned = part_by_orientation((frame for header in good for frame in header.frames), limits)
     found: list[tuple[Part, Stack]] = []
-    faults: list[tuple[Part, Fault]] = []
-    for orientation in _orientations(good, limits):
+    faults: list[tuple[Part, Fault]] = [*turned]
+    for orientation in orientations:
         for part, result in resolve(orientation, limits):
             fault = result if isinstance(result, Fault) else _pixel_fault(result.frames, owner)
             if fault:
@@ -81,31 +82,6 @@ def _of_one_series(series_uid: str, headers: Sequence[Header], limits: Limits) -
         ),
         (*refused, *_errors(series_uid, faults, limits)),
     )
-
-
-def _orientations(headers: Sequence[Header], limits: Limits) -> list[Part]:
-    """Part all frames by orientation: what can never be one volume."""
-    groups: list[tuple[npt.NDArray[np.float64], list[Frame]]] = []
-    for frame in (frame for header in headers for frame in header.frames):
-        cosines = np.array(frame.orientation, dtype=np.float64)
-        for known, frames in groups:
-            if np.abs(known - cosines).max() < limits.same_direction:
-                frames.append(frame)
-                break
-        else:
-            groups.append((cosines, [frame]))
-    if len(groups) == 1:
-        return [Part(tuple(groups[0][1]), (), limits.min_slices)]
-    groups.sort(key=lambda group: min(frame.instance_number for frame in group[1]))
-    planes = [plane_of(affine_of(frames))[0].value for _, frames in groups]
-    names = [
-        plane if planes.count(plane) == 1 else f"{plane} {planes[: k + 1].count(plane)}"
-        for k, plane in enumerate(planes)
-    ]
-    return [
-        Part(tuple(frames), (name,), limits.min_slices_per_orientation)
-        for name, (_, frames) in zip(names, groups, strict=True)
-    ]
 
 
 def _errors(series_uid: str, faults: Iterable[tuple[Part, Fault]], limits: Limits) -> Iterable[SeriesUnreadable]:
@@ -149,5 +125,5 @@ def _volume(index: int, part: Part, found: Stack, header: Header) -> Volume:
         shape=(len(found.frames), *found.frames[0].matrix),
         plane=plane,
         oblique_degrees=oblique_degrees,
-        facts=MappingProxyType(dict(found.frames[0].facts)),
+        facts=volume_facts([frame.facts for frame in found.frames]),
     )

@@ -21,7 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-IDENTITY = {"PatientID": "P1", "PatientName": "Phantom^One", "PatientBirthDate": "19700101", "PatientSex": "O"}
+IDENTITY = {"PatientID": "P1", "PatientName": "Miller^Ann", "PatientBirthDate": "19700101", "PatientSex": "O"}
 
 
 @dataclass(frozen=True)
