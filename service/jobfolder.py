@@ -6,15 +6,15 @@ the whole. Nothing here is a pickle: JSON, and arrays by numpy without objects.
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 
-from dicom_nodes.types import Algorithm, Code, FrameRef, LabelMap, Plane, Segment, Volume
+from dicom_nodes.types import Algorithm, Code, FrameRef, LabelMap, Segment, Volume
+from service.evidence import plain_volume, volume_of
 
 
 class JobFolder:
@@ -25,25 +25,15 @@ class JobFolder:
 
     def save_volume(self, volume: Volume) -> None:
         """Fix which frames the job works on, whatever comes to the series later."""
-        values = {
-            **{name: getattr(volume, name) for name in _PLAIN},
-            "frames": [{**asdict(frame), "path": str(frame.path)} for frame in volume.frames],
-            "affine": volume.affine.tolist(),
-            "facts": dict(volume.facts),
-        }
+        frames = [{**asdict(frame), "path": str(frame.path)} for frame in volume.frames]
+        values = {**plain_volume(volume), "frames": frames}
         self._write("volume.json", json.dumps(values).encode())
 
     def load_volume(self) -> Volume:
         """The volume that `save_volume` fixed."""
         values = json.loads((self.path / "volume.json").read_text())
-        return Volume(
-            **{name: values[name] for name in _PLAIN if name not in ("shape", "plane")},
-            shape=tuple(values["shape"]),
-            plane=Plane(values["plane"]),
-            frames=tuple(FrameRef(**{**frame, "path": Path(frame["path"])}) for frame in values["frames"]),
-            affine=np.array(values["affine"]),
-            facts=MappingProxyType(values["facts"]),
-        )
+        frames = tuple(FrameRef(**{**frame, "path": Path(frame["path"])}) for frame in values["frames"])
+        return replace(volume_of(values), frames=frames)
 
     def save_label_map(self, label_map: LabelMap) -> None:
         """Keep what the sub-model found."""
@@ -72,11 +62,6 @@ class JobFolder:
     def _write(self, name: str, content: bytes) -> None:
         with _Replacing(self.path / name) as file:
             file.write(content)
-
-
-_PLAIN = (
-    "series_uid", "study_uid", "frame_of_reference_uid", "index", "name", "shape", "plane", "oblique_degrees",
-)  # fmt: skip
 
 
 def _segment(values: dict[str, Any]) -> Segment:

@@ -1,7 +1,7 @@
 """The states of a series, a job and a delivery, and which may follow which; nothing else may move them."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from hashlib import sha256
 
 from dicom_nodes.errors import SagittalError
@@ -16,8 +16,12 @@ class SeriesState(StrEnum):
 
     RECEIVING = "receiving"
     COMPLETE = "complete"
+    WAITING = "waiting"
+    """For the other series of its study, without which it cannot be routed."""
     ROUTED = "routed"
     UNROUTED = "unrouted"
+    HELD = "held"
+    """In doubt: a person decides."""
     FAILED = "failed"
 
 
@@ -27,11 +31,21 @@ class JobState(StrEnum):
     QUEUED = "queued"
     INFERRING = "inferring"
     INFERRED = "inferred"
+    HELD = "held"
+    """A check found something: a person decides whether the result is sent."""
     ENCODED = "encoded"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
     FAILED = "failed"
     SUPERSEDED = "superseded"
+
+
+class Urgency(IntEnum):
+    """How soon a job is wanted: the greater goes first."""
+
+    ROUTINE = 0
+    HIGH = 1
+    STAT = 2
 
 
 class DeliveryState(StrEnum):
@@ -47,16 +61,20 @@ S, J, D = SeriesState, JobState, DeliveryState
 LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
     "series": {
         S.RECEIVING: frozenset({S.COMPLETE, S.FAILED}),
-        S.COMPLETE: frozenset({S.ROUTED, S.UNROUTED, S.FAILED, S.RECEIVING}),
-        # A late instance reopens a series; an operator's retry sends it through routing again.
+        S.COMPLETE: frozenset({S.WAITING, S.ROUTED, S.UNROUTED, S.HELD, S.FAILED, S.RECEIVING}),
+        S.WAITING: frozenset({S.COMPLETE, S.FAILED, S.RECEIVING}),
+        # A late instance reopens a series; an operator sends it through routing again, or names its sub-model.
         S.ROUTED: frozenset({S.RECEIVING, S.COMPLETE}),
-        S.UNROUTED: frozenset({S.RECEIVING, S.COMPLETE}),
+        S.UNROUTED: frozenset({S.RECEIVING, S.COMPLETE, S.ROUTED}),
+        S.HELD: frozenset({S.RECEIVING, S.COMPLETE, S.ROUTED}),
         S.FAILED: frozenset({S.RECEIVING, S.COMPLETE}),
     },
     "job": {
         J.QUEUED: frozenset({J.INFERRING, J.FAILED, J.SUPERSEDED}),
         J.INFERRING: frozenset({J.INFERRED, J.QUEUED, J.FAILED, J.SUPERSEDED}),
-        J.INFERRED: frozenset({J.ENCODED, J.FAILED, J.SUPERSEDED}),
+        J.INFERRED: frozenset({J.ENCODED, J.HELD, J.FAILED, J.SUPERSEDED}),
+        # Released by a person, it is encoded and sent; else it is failed or run again.
+        J.HELD: frozenset({J.INFERRED, J.FAILED, J.QUEUED, J.SUPERSEDED}),
         J.ENCODED: frozenset({J.DELIVERING, J.FAILED, J.SUPERSEDED}),
         J.DELIVERING: frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED}),
         J.DELIVERED: frozenset({J.SUPERSEDED}),
@@ -70,7 +88,7 @@ LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
     },
 }
 
-TERMINAL = frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED})
+TERMINAL = frozenset({J.HELD, J.DELIVERED, J.FAILED, J.SUPERSEDED})
 """A job in one of these moves only when a person or a newer revision of its series says so."""
 
 
@@ -122,6 +140,8 @@ class Job:
     volume_name: str
     submodel: str
     protocol: str
+    urgency: int
+    """An `Urgency`."""
     laterality: str
     """"R", "L", or empty where the side is not stated."""
     state: JobState
@@ -142,6 +162,20 @@ class Job:
     def log_context(self) -> dict[str, str | int]:
         """The fields that go into every log line about this job."""
         return {"job": self.id, "series_uid": self.series_uid, "submodel": self.submodel, "attempt": self.attempts}
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRecord:
+    """What a check found in the result of a job."""
+
+    job_id: str
+    name: str
+    """Which check, as "vertebrae out of order"."""
+    evidence: str
+    """What was seen, for a person, with numbers."""
+    holds: bool
+    """Whether the site holds a result for it."""
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

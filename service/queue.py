@@ -5,15 +5,21 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel
 from redis import Redis
 from redis.exceptions import RedisError
 
 from dicom_nodes.errors import Unreachable
+from service.jobs import Urgency
 
 INFER, ENCODE, DELIVER = "infer", "encode", "deliver"
 
 VISIBILITY_SECONDS = 6 * 3600
 """Longer than the longest step: the ledger's leases, and not Redis, find work whose worker died."""
+
+
+PRIORITIES = tuple(range(len(Urgency)))
+"""Of messages: the lower is taken first, over all queues of a worker; queues of one priority take turns."""
 
 
 def inference_queue(submodel: str) -> str:
@@ -33,10 +39,24 @@ def make_app(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": VISIBILITY_SECONDS, "socket_timeout": 30},
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "socket_timeout": 30,
+            "priority_steps": list(PRIORITIES),
+        },
         task_create_missing_queues=True,
     )
     return app
+
+
+def priority_of(urgency: int) -> int:
+    """The priority of a message about a job of this `Urgency`."""
+    return max(Urgency) - urgency
+
+
+def lists_of(queue: str) -> tuple[str, ...]:
+    """The Redis lists that hold one queue's messages, one for each priority, as kombu names them."""
+    return tuple(f"{queue}{Channel.sep}{priority}" if priority else queue for priority in PRIORITIES)
 
 
 def declare(app: Celery, queues: list[str]) -> None:
@@ -51,17 +71,17 @@ class Hints:
         self._app = make_app(redis_url)
         self._redis: Any = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
 
-    def send(self, task: str, subject_id: str | int, queue: str) -> None:
-        """Put one hint on a queue; raises Unreachable when Redis does not answer."""
+    def send(self, task: str, subject_id: str | int, queue: str, urgency: int = Urgency.ROUTINE) -> None:
+        """Put one hint on a queue, before all that are less urgent; raises Unreachable."""
         try:
-            self._app.send_task(task, args=[subject_id], queue=queue, retry=False)
+            self._app.send_task(task, args=[subject_id], queue=queue, priority=priority_of(urgency), retry=False)
         except (OperationalError, RedisError, OSError) as error:
             raise Unreachable(f"Redis does not answer: {error}") from error
 
     def waiting(self, queue: str) -> int:
-        """How many hints wait on a queue; raises Unreachable."""
+        """How many hints wait on a queue, however urgent; raises Unreachable."""
         try:
-            return int(self._redis.llen(queue))
+            return sum(int(self._redis.llen(name)) for name in lists_of(queue))
         except (RedisError, OSError) as error:
             raise Unreachable(f"Redis does not answer: {error}") from error
 

@@ -1,6 +1,18 @@
 """The ledger's tables; `migrations/` brings a database to this shape."""
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -23,6 +35,7 @@ series = Table(
     Column("last_heard_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Index("ix_series_state", "state"),
+    Index("ix_series_study_uid", "study_uid"),
     Index("ix_series_last_heard_at", "last_heard_at"),
 )
 
@@ -37,6 +50,7 @@ jobs = Table(
     Column("volume_name", Text, nullable=False),
     Column("submodel", String(64), nullable=False),
     Column("protocol", String(32), nullable=False),
+    Column("urgency", Integer, nullable=False, server_default="0"),
     Column("laterality", String(1), nullable=False),
     Column("state", String(16), nullable=False),
     Column("stage", String(32), nullable=False),
@@ -52,6 +66,29 @@ jobs = Table(
     Index("ix_jobs_state", "state"),
     Index("ix_jobs_series_uid", "series_uid"),
     Index("ix_jobs_created_at", "created_at"),
+)
+
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("series_uid", UID, ForeignKey("series.series_uid"), primary_key=True),
+    Column("volume_index", Integer, primary_key=True),
+    Column("study_uid", UID, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Index("ix_volumes_study_uid", "study_uid"),
+)
+"""What routing saw of each volume of a series' present revision (service/evidence.py), kept to be asked again."""
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", String(12), ForeignKey("jobs.id"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("holds", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_findings_job_id", "job_id"),
 )
 
 objects = Table(

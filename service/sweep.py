@@ -1,4 +1,4 @@
-"""The ledger in; hints on the queue out, for all work that is ready, whatever became of earlier hints."""
+"""The ledger in; hints on the queue out, for all work that is ready, the most urgent first."""
 
 import logging
 from dataclasses import dataclass, field
@@ -53,14 +53,15 @@ class Sweeper:
             empty = self.hints.waiting(queue) == 0
             ready = [job for job in jobs if job.hinted_at == 0.0 or empty]
             for job in ready:
-                self.hints.send(INFER if state is JobState.QUEUED else ENCODE, job.id, queue)
+                self.hints.send(INFER if state is JobState.QUEUED else ENCODE, job.id, queue, job.urgency)
             self.ledger.hinted(job.id for job in ready)
 
     def _hint_deliveries(self) -> None:
         now = self.ledger.now()
         due = self.ledger.deliveries_due()
         self._hinted = {d.id: self._hinted[d.id] for d in due if d.id in self._hinted}
-        for delivery in due:
-            if now - self._hinted.get(delivery.id, 0.0) >= REPEAT_SECONDS:
-                self.hints.send(DELIVER, delivery.id, DELIVER)
-                self._hinted[delivery.id] = now
+        ripe = [d for d in due if now - self._hinted.get(d.id, 0.0) >= REPEAT_SECONDS]
+        urgency = self.ledger.urgency_of({delivery.job_id for delivery in ripe})
+        for delivery in ripe:
+            self.hints.send(DELIVER, delivery.id, DELIVER, urgency[delivery.job_id])
+            self._hinted[delivery.id] = now

@@ -22,7 +22,8 @@ from service.modelstore import ModelStore, site_store
 from service.observe import event, log_to_stderr
 from service.queue import DELIVER, ENCODE, Hints, declare, inference_queue, make_app
 from service.redis_server import redis_url
-from service.route import decide
+from service.routing.route import decide
+from service.routing.settings import Routing
 from service.running import submodels_to_run
 from service.submodel import SubModel, site_submodels
 from workers.install.command import install
@@ -194,7 +195,7 @@ def _protocol(
         raise ConfigurationError(f"{submodel.name} serves no protocol: it only helps others, or is obsolete")
     if wanted is not None and wanted not in {protocol.name for protocol in submodel.protocol}:
         raise ConfigurationError(f"{submodel.name} does not serve {wanted}; it serves: {names}")
-    decision = decide(volume, submodels, running=(submodel.name,))
+    decision = decide(volume, Routing(tuple(submodels), (submodel.name,), otherwise=()))
     route = next(iter(decision.routes), None)
     if wanted is not None:
         return wanted, route.laterality if route and route.protocol == wanted else None

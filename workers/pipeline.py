@@ -15,12 +15,14 @@ from dicom_nodes.encode import ENCODERS
 from dicom_nodes.errors import EmptyResult, ModelUnusable, Refused, SeriesUnreadable, Unreachable
 from dicom_nodes.types import LabelMap, Laterality, ResultIdentity
 from service.config import Destination, Site
+from service.findings import Finding, reason_to_hold
 from service.jobfolder import JobFolder
 from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject
 from service.ledger import Ledger
 from service.observe import event
 from service.queue import DELIVER, ENCODE, Hints
 from service.submodel import SubModel
+from workers.checks import check
 from workers.lease import Lease, LeaseLostError
 from workers.models import WarmModels
 from workers.segmentation import segment
@@ -53,6 +55,8 @@ def infer(shop: Workshop, job_id: str) -> None:
     try:
         with Lease(shop.ledger, job, shop.site.workers.lease_seconds) as lease:
             found = _find(shop, job, lease)
+            lease.progress("check", 100)
+            findings = _check(shop, job, found)
             lease.progress("save", 100)
             shop.folder(job.id).save_label_map(found)
     except LeaseLostError as lost:
@@ -65,19 +69,40 @@ def infer(shop: Workshop, job_id: str) -> None:
         log.exception("inference broke", extra={"fields": job.log_context()})
         _try_again(shop, job, f"{type(error).__name__}: {error}")
     else:
-        seconds = time.monotonic() - started
-        cause = f"inference took {seconds:.1f} s"
-        model = found.algorithm.version
-        if shop.ledger.move_job(job.id, JobState.INFERRED, cause, owner=job.owner, model_version=model):
-            event(log, logging.INFO, "inference done", seconds=round(seconds, 1), **job.log_context())
-            _hint(shop, ENCODE, job.id, ENCODE)
+        _inferred(shop, job, found, findings, time.monotonic() - started)
+
+
+def _inferred(shop: Workshop, job: Job, found: LabelMap, findings: tuple[Finding, ...], seconds: float) -> None:
+    """Record a result and what contradicts it; it is encoded unless this site holds what is contradicted."""
+    hold = reason_to_hold(job.id, findings) if findings and shop.site.checks.contradiction == "hold" else ""
+    cause = f"inference took {seconds:.1f} s"
+    model = found.algorithm.version
+    now = shop.ledger.inferred(job.id, cause, findings, hold, owner=job.owner, model_version=model)
+    if now is None:
+        return
+    event(log, logging.INFO, "inference done", seconds=round(seconds, 1), **job.log_context())
+    for finding in findings:
+        event(log, logging.WARNING, "finding", why=str(finding), held=bool(hold), **job.log_context())
+    if now.state is JobState.INFERRED:
+        _hint(shop, ENCODE, job.id, ENCODE, job.urgency)
 
 
 def _find(shop: Workshop, job: Job, lease: Lease) -> LabelMap:
     submodel = shop.models.submodel(job.submodel)
     shop.models.check(submodel)
-    side = Laterality(job.laterality) if job.laterality else None
-    return segment(shop.folder(job.id).load_volume(), submodel, job.protocol, side, shop.models, lease.progress)
+    volume = shop.folder(job.id).load_volume()
+    return segment(volume, submodel, job.protocol, _side(job), shop.models, lease.progress)
+
+
+def _check(shop: Workshop, job: Job, found: LabelMap) -> tuple[Finding, ...]:
+    """What in a result contradicts how its volume was routed."""
+    submodel = shop.models.submodel(job.submodel)
+    volume = shop.folder(job.id).load_volume()
+    return check(found, volume, submodel.serves(job.protocol), submodel, _side(job))
+
+
+def _side(job: Job) -> Laterality | None:
+    return Laterality(job.laterality) if job.laterality else None
 
 
 def encode(shop: Workshop, job_id: str) -> None:
@@ -102,7 +127,7 @@ def encode(shop: Workshop, job_id: str) -> None:
         if shop.ledger.encoded(job.id, job.owner, made, destinations):
             event(log, logging.INFO, "encoded", objects=len(made), **job.log_context())
             for delivery in shop.ledger.deliveries(job.id):
-                _hint(shop, DELIVER, delivery.id, DELIVER)
+                _hint(shop, DELIVER, delivery.id, DELIVER, job.urgency)
 
 
 def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
@@ -175,7 +200,7 @@ def _identity(shop: Workshop, job: Job) -> ResultIdentity:
         submodel=job.submodel,
         protocol=job.protocol,
         revision=job.revision,
-        laterality=Laterality(job.laterality) if job.laterality else None,
+        laterality=_side(job),
         made_at=datetime.fromtimestamp(job.created_at).astimezone(),
         software_version=version("sagittal"),
         device_serial=shop.site.receive.aet,
@@ -200,9 +225,9 @@ def _try_again(shop: Workshop, job: Job, reason: str) -> None:
         shop.ledger.move_job(job.id, JobState.QUEUED, reason, owner=job.owner, reason=reason)
 
 
-def _hint(shop: Workshop, task: str, subject_id: str | int, queue: str) -> None:
+def _hint(shop: Workshop, task: str, subject_id: str | int, queue: str, urgency: int) -> None:
     try:
-        shop.hints.send(task, subject_id, queue)
+        shop.hints.send(task, subject_id, queue, urgency)
     except Unreachable as error:
         event(log, logging.WARNING, "the queue could not be told; the sweeper will", task=task, why=str(error))
 

@@ -4,12 +4,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from service.jobs import DeliveryState, IllegalTransitionError, Job, JobState, ResultObject, SeriesState, job_id
+from service.findings import Finding, FindingName
+from service.jobs import (
+    DeliveryState,
+    IllegalTransitionError,
+    Job,
+    JobState,
+    ResultObject,
+    SeriesState,
+    Urgency,
+    job_id,
+)
 from service.ledger import Ledger, open_ledger
 from service.schema import metadata
 
@@ -60,7 +71,7 @@ def test_many_processes_may_open_a_new_ledger_at_once(ledger: Ledger) -> None:
 def new_job(revision: int = 1, volume: int = 1) -> Job:
     name = job_id(SERIES, revision, volume, "mrannotator-spine", "lumbar")
     return Job(
-        name, SERIES, STUDY, revision, volume, "", "mrannotator-spine", "lumbar", "", JobState.QUEUED,
+        name, SERIES, STUDY, revision, volume, "", "mrannotator-spine", "lumbar", 0, "", JobState.QUEUED,
         "", 0, 0, "", 0.0, 0.0, "", "", 1000.0, 1000.0,
     )  # fmt: skip
 
@@ -181,3 +192,66 @@ def test_a_newer_revision_supersedes_the_older_jobs_and_they_are_not_sent(ledger
     old = ledger.job(job.id)
     assert old is not None and old.state is JobState.SUPERSEDED
     assert ledger.deliveries_due() == []
+
+
+FINDINGS = (Finding(FindingName.ORDER, "L3 above L2"), Finding(FindingName.LITTLE, "found none"))
+
+
+def test_a_result_that_is_held_is_never_ready_for_an_encoder_and_its_findings_stay(ledger: Ledger) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    held = ledger.inferred(job.id, "took 2 s", FINDINGS, "held because", owner="w1", model_version="abc")
+    assert held is not None
+    assert (held.state, held.reason, held.owner, held.model_version) == (JobState.HELD, "held because", "", "abc")
+    assert [step.to_state for step in ledger.history("job", job.id)][-2:] == ["inferred", "held"]
+    assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30) is None
+    assert ledger.ready_jobs(JobState.INFERRED, ledger.now() + 1) == []
+    ledger.move_job(job.id, JobState.INFERRED, "released", reason="")
+    assert [each.id for each in ledger.ready_jobs(JobState.INFERRED, ledger.now() + 1)] == [job.id]
+    kept = [(each.name, each.evidence, each.holds, each.at) for each in ledger.findings(job.id)]
+    assert kept == [("out of order", "L3 above L2", True, 1000.0),
+                    ("little of what the protocol shows", "found none", True, 1000.0)]  # fmt: skip
+
+
+def test_a_worker_that_lost_its_job_records_no_findings_in_it(ledger: Ledger) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    assert ledger.inferred(job.id, "late", FINDINGS, "held because", owner="w0") is None
+    now = ledger.job(job.id)
+    assert now is not None and now.state is JobState.INFERRING
+    assert ledger.findings(job.id) == []
+
+
+def test_a_second_result_of_a_job_forgets_what_was_found_in_the_first(ledger: Ledger) -> None:
+    job = routed(ledger)
+    for found in (FINDINGS, ()):
+        ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+        ledger.inferred(job.id, "took 2 s", found, "held because" if found else "", owner="w1")
+        if found:
+            ledger.move_job(job.id, JobState.QUEUED, "asked for by an operator")
+    now = ledger.job(job.id)
+    assert now is not None and now.state is JobState.INFERRED
+    assert ledger.findings(job.id) == []
+
+
+def test_a_newer_revision_supersedes_a_held_job(ledger: Ledger) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    ledger.inferred(job.id, "took 2 s", FINDINGS, "held because", owner="w1")
+    ledger.supersede_jobs(SERIES, 2)
+    now = ledger.job(job.id)
+    assert now is not None and now.state is JobState.SUPERSEDED
+
+
+def test_ready_jobs_come_the_most_urgent_first_and_then_the_oldest(ledger: Ledger) -> None:
+    ledger.heard(SERIES, STUDY, "MODALITY", 20)
+    ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet for 5 s", revision=1)
+    urgencies = (Urgency.ROUTINE, Urgency.STAT, Urgency.HIGH, Urgency.ROUTINE, Urgency.STAT)
+    jobs = [
+        replace(new_job(volume=number), urgency=int(urgency), created_at=1000.0 - number)
+        for number, urgency in enumerate(urgencies, 1)
+    ]
+    ledger.route_series(SERIES, "5 jobs", "because", jobs)
+    ready = ledger.ready_jobs(JobState.QUEUED, ledger.now() + 1, limit=4)
+    assert [job.volume_index for job in ready] == [5, 2, 3, 4]
+    assert ledger.urgency_of(job.id for job in jobs[:2]) == {jobs[0].id: 0, jobs[1].id: 2}

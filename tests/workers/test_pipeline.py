@@ -91,7 +91,7 @@ def inferred(shop: Workshop, phantom: Phantom, series: PhantomSeries, *, empty: 
     labels = (phantom.truth[::-1] if flipped else phantom.truth).copy() * (not empty)
     folder.save_label_map(LabelMap(labels, volume.affine, segments, algorithm))
     job = Job(
-        name, volume.series_uid, volume.study_uid, 1, 1, "", SUBMODEL, PROTOCOL, "", JobState.QUEUED,
+        name, volume.series_uid, volume.study_uid, 1, 1, "", SUBMODEL, PROTOCOL, 0, "", JobState.QUEUED,
         "", 0, 0, "", 0.0, 0.0, "", "", 1000.0, 1000.0,
     )  # fmt: skip
     ledger = shop.ledger

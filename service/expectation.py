@@ -1,0 +1,75 @@
+"""What a result must hold if it was routed right, as a TOML file says it: how much of what, and in which order."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import Field
+
+from service.label import Table, Text
+
+Names = Annotated[tuple[Text, ...], Field(min_length=1)]
+"""Names of labels; `*` stands for any letters."""
+Millilitres = Annotated[float, Field(gt=0)]
+
+
+class Expectation(Table):
+    """What a result of a protocol holds at the least: so many of these labels, each with such a volume."""
+
+    labels: Names
+    structures: Annotated[int, Field(ge=1)] = 1
+    least_ml: Millilitres
+
+
+class Toward(StrEnum):
+    """A direction in the patient."""
+
+    LEFT = "left"
+    POSTERIOR = "posterior"
+    HEAD = "head"
+    RIGHT = "right"
+    ANTERIOR = "anterior"
+    FEET = "feet"
+
+    @property
+    def axis(self) -> int:
+        """Its index in LPS coordinates."""
+        return list(Toward).index(self) % 3
+
+    @property
+    def opposite(self) -> "Toward":
+        """The direction against it."""
+        return list(Toward)[(list(Toward).index(self) + 3) % 6]
+
+    @property
+    def sign(self) -> int:
+        """1 where the coordinate grows that way, else -1."""
+        return 1 if list(Toward).index(self) < 3 else -1
+
+
+class Order(Table):
+    """Labels that lie one after the other in a patient, as the vertebrae do."""
+
+    labels: Names
+    """From the first to the last; those of one pattern in order of value."""
+    toward: Toward
+    unbroken: bool = False
+    """None between two that are found may be missing, and none may be found at two places."""
+    least_ml: Millilitres = 1.0
+    """What is smaller counts as not found."""
+
+
+def named(patterns: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The names that the patterns mean, each once, in the order of the patterns and then of the names."""
+    return tuple(dict.fromkeys(name for pattern in patterns for name in names if fnmatchcase(name, pattern)))
+
+
+def fault(wanted: Expectation | Order, names: Sequence[str]) -> str:
+    """Why the labels of these names can never be as wanted; empty where they can."""
+    for pattern in wanted.labels:
+        if not named((pattern,), names):
+            return f"{pattern!r} names no label that is delivered; there are {', '.join(names)}"
+    least = wanted.structures if isinstance(wanted, Expectation) else 2
+    found = len(named(wanted.labels, names))
+    return "" if found >= least else f"{least} structures are wanted of {found}"

@@ -1,0 +1,174 @@
+"""What the ledger knows of jobs: which there are, who holds each, how far it is, and what checks found in it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import insert as insert_into
+
+from service import schema
+from service.findings import Finding
+from service.jobs import FindingRecord, Job, JobState, SeriesRecord, SeriesState
+from service.records import Records, every, one, only
+
+
+class JobLedger(Records):
+    """The part of the ledger that is about jobs."""
+
+    def route_series(
+        self, series_uid: str, cause: str, explanation: str, jobs: Sequence[Job], **values: object
+    ) -> None:
+        """Move a complete series to routed and add the jobs that the ledger does not know yet."""
+        t = schema.jobs
+        with self._write() as c:
+            old = only(c, SeriesRecord, select(schema.series).where(schema.series.c.series_uid == series_uid))
+            fields_ = {"reason": cause, "explanation": explanation, **values}
+            self._set(c, "series", schema.series, series_uid, old.state, SeriesState.ROUTED, cause, fields_)
+            known = {row.id for row in every(c, Job, select(t).where(t.c.series_uid == series_uid))}
+            for job in jobs:
+                if job.id not in known:
+                    c.execute(insert_into(t).values(**asdict(job)))
+                    self._log(c, "job", job.id, "", job.state, f"routed to {job.submodel}, protocol {job.protocol}")
+
+    def supersede_jobs(self, series_uid: str, revision: int) -> None:
+        """Mark every job of an earlier revision of the series as superseded by this one."""
+        t = schema.jobs
+        query = select(t).where(t.c.series_uid == series_uid, t.c.revision < revision).with_for_update()
+        with self._write() as c:
+            for job in every(c, Job, query):
+                if job.state is not JobState.SUPERSEDED:
+                    cause = f"revision {revision} of the series replaces revision {job.revision}"
+                    values = {"reason": cause, "owner": "", "lease_until": 0.0}
+                    self._set(c, "job", t, job.id, job.state, JobState.SUPERSEDED, cause, values)
+
+    def job(self, job_id: str) -> Job | None:
+        """One job, or None."""
+        with self._engine.connect() as c:
+            return one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
+
+    def list_jobs(self, *states: JobState, series_uid: str | None = None, limit: int = 200) -> list[Job]:
+        """Jobs in these states (all if none is named), the newest first."""
+        t = schema.jobs
+        query = select(t).order_by(t.c.created_at.desc(), t.c.id).limit(limit)
+        if states:
+            query = query.where(t.c.state.in_(states))
+        if series_uid is not None:
+            query = query.where(t.c.series_uid == series_uid)
+        with self._engine.connect() as c:
+            return every(c, Job, query)
+
+    def claim_job(self, job_id: str, ready: JobState, to: JobState, owner: str, lease_seconds: float) -> Job | None:
+        """Take a job that is ready and that nobody living holds; None if there is nothing to take.
+
+        `to` may equal `ready` for a step that is too short to have a state of its own.
+        """
+        at, t = self.now(), schema.jobs
+        free = or_(t.c.owner == "", t.c.lease_until < at)
+        with self._write() as c:
+            job = one(c, Job, select(t).where(t.c.id == job_id, t.c.state == ready, free).with_for_update())
+            if job is None:
+                return None
+            # The reason of an earlier attempt is kept in the transitions; a running job has none.
+            values = {"owner": owner, "lease_until": at + lease_seconds, "percent": 0, "reason": ""}
+            values["attempts"] = job.attempts + (1 if to is not ready else 0)
+            if to is ready:
+                c.execute(t.update().where(t.c.id == job_id).values(updated_at=at, **values))
+            else:
+                self._set(c, "job", t, job_id, job.state, to, f"claimed by {owner}", values)
+            return only(c, Job, select(t).where(t.c.id == job_id))
+
+    def renew(self, job_id: str, owner: str, stage: str, percent: int, lease_seconds: float) -> bool:
+        """Keep the lease and show progress; False when the job is no longer this owner's."""
+        at, t = self.now(), schema.jobs
+        values = {"stage": stage, "percent": percent, "lease_until": at + lease_seconds, "updated_at": at}
+        with self._write() as c:
+            return c.execute(t.update().where(t.c.id == job_id, t.c.owner == owner).values(**values)).rowcount == 1
+
+    def move_job(
+        self, job_id: str, to: JobState, cause: str, *, owner: str | None = None, **values: object
+    ) -> Job | None:
+        """Move a job on and end its lease; None, and nothing done, when `owner` holds it no longer."""
+        t = schema.jobs
+        with self._write() as c:
+            job = one(c, Job, select(t).where(t.c.id == job_id).with_for_update())
+            if job is None:
+                raise KeyError(job_id)
+            if owner is not None and job.owner != owner:
+                return None
+            return self._move(c, job, to, cause, **values)
+
+    def _move(self, c: Connection, job: Job, to: JobState, cause: str, **values: object) -> Job:
+        ended = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0}
+        self._set(c, "job", schema.jobs, job.id, job.state, to, cause, {**ended, **values})
+        return only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job.id))
+
+    def inferred(
+        self, job_id: str, cause: str, found: Sequence[Finding], hold: str, *, owner: str, **values: object
+    ) -> Job | None:
+        """Move a job to inferred, with what checks found in its result, and on to held if `hold` is a reason to.
+
+        All of it or nothing: no encoder sees a result that is to be held. None, and nothing done, when `owner`
+        holds the job no longer. What was found in an earlier result of the job is forgotten.
+        """
+        t = schema.findings
+        with self._write() as c:
+            query = select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update()
+            job = only(c, Job, query)
+            if job.owner != owner:
+                return None
+            c.execute(t.delete().where(t.c.job_id == job_id))
+            for each in found:
+                row = FindingRecord(job_id, each.name.value, each.evidence, bool(hold), self.now())
+                c.execute(insert_into(t).values(**asdict(row)))
+            job = self._move(c, job, JobState.INFERRED, cause, **values)
+            return self._move(c, job, JobState.HELD, hold, reason=hold) if hold else job
+
+    def findings(self, job_id: str) -> list[FindingRecord]:
+        """What checks found in the result of a job, in the order in which they asked."""
+        t = schema.findings
+        with self._engine.connect() as c:
+            return every(c, FindingRecord, select(t).where(t.c.job_id == job_id).order_by(t.c.id))
+
+    def release_job(self, job_id: str, owner: str) -> None:
+        """End a lease without moving the job, so that the step can be claimed again."""
+        t = schema.jobs
+        free = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0, "updated_at": self.now()}
+        with self._write() as c:
+            c.execute(t.update().where(t.c.id == job_id, t.c.owner == owner).values(**free))
+
+    def expired_jobs(self) -> list[Job]:
+        """Jobs whose worker stopped renewing its lease."""
+        t = schema.jobs
+        with self._engine.connect() as c:
+            return every(c, Job, select(t).where(t.c.owner != "", t.c.lease_until < self.now()))
+
+    def ready_jobs(self, state: JobState, hinted_before: float, limit: int = 500) -> list[Job]:
+        """Jobs that wait in this state, that nobody holds, and that the queue was last told of before a time.
+
+        The most urgent first, and of those the oldest.
+        """
+        t = schema.jobs
+        waiting = and_(t.c.state == state, t.c.owner == "", t.c.hinted_at < hinted_before)
+        with self._engine.connect() as c:
+            query = select(t).where(waiting).order_by(t.c.urgency.desc(), t.c.created_at, t.c.id).limit(limit)
+            return every(c, Job, query)
+
+    def urgency_of(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """How urgent these jobs are."""
+        t = schema.jobs
+        with self._engine.connect() as c:
+            query = select(t.c.id, t.c.urgency).where(t.c.id.in_(list(job_ids)))
+            return {str(name): int(urgency) for name, urgency in c.execute(query).all()}
+
+    def hinted(self, job_ids: Iterable[str]) -> None:
+        """Note that the queue has just been told of these jobs."""
+        t = schema.jobs
+        with self._write() as c:
+            c.execute(t.update().where(t.c.id.in_(list(job_ids))).values(hinted_at=self.now()))
+
+    def count_jobs(self) -> dict[JobState, int]:
+        """How many jobs stand in each state."""
+        t = schema.jobs
+        with self._engine.connect() as c:
+            rows = c.execute(select(t.c.state, func.count()).group_by(t.c.state)).all()
+        return {JobState(state): int(count) for state, count in rows}
