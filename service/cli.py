@@ -69,18 +69,27 @@ def init(folder: Path, aet: str, host: str, port: int, web_port: int, send_to: t
 def check(site_file: Path) -> None:
     """Read site.toml and the sub-models whole, and say what is wrong with them."""
     from service.config import read_site  # noqa: PLC0415
+    from service.routing.site import SiteRouting  # noqa: PLC0415
     from service.running import submodels_to_run  # noqa: PLC0415
     from service.submodel import site_submodels  # noqa: PLC0415
 
     site = read_site(site_file)
     submodels = site_submodels(site.models.submodels, site.home)
+    rules = SiteRouting(site, submodels).now().rules
     running = {each.name for each in submodels_to_run(submodels, site.models.run)}
+    otherwise = {each.name for each in submodels_to_run(submodels, site.models.otherwise)}
     click.echo(f"{site_file}: {site.receive.aet} on {site.receive.host}:{site.receive.port}")
     for destination in site.destination:
         click.echo(f"  results to {destination.name}: {destination.aet}@{destination.host}:{destination.port}")
+    for rule in rules:
+        click.echo(f"  rule {rule.name}")
     for submodel in submodels:
         protocols = ", ".join(protocol.name for protocol in submodel.protocol)
-        does = f"runs: {protocols}" if submodel.name in running else "does not run"
+        does = "does not run"
+        if submodel.name in running:
+            does = f"runs: {protocols}"
+        elif submodel.name in otherwise:
+            does = f"runs otherwise: {protocols}"
         click.echo(f"  sub-model {submodel.name} {does}")
 
 
@@ -152,8 +161,12 @@ def demo(folder: Path, seed: int, keep_running: bool) -> None:
 def _register() -> None:
     from service.jobs_cli import jobs  # noqa: PLC0415
     from service.models_cli import models  # noqa: PLC0415
+    from service.route_cli import assign, replay, route  # noqa: PLC0415
 
+    jobs.add_command(assign)
     main.add_command(jobs)
+    main.add_command(route)
+    main.add_command(replay)
     main.add_command(models(_hand_over))
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
-from service.running import RUN_BY_DEFAULT, fault_of
+from service.running import OTHERWISE_BY_DEFAULT, RUN_BY_DEFAULT, fault_of
 from service.submodel import site_submodels
 from service.tomlfile import line_of, read_toml
 
@@ -89,8 +89,30 @@ class Models(_Table):
     """The folder into which `sagittal models install` puts them, or "phantom" for the shipped phantom models."""
     run: Annotated[tuple[str, ...], Field(min_length=1)] = RUN_BY_DEFAULT
     """Names of the sub-models that run; `*` stands for any letters."""
+    otherwise: tuple[str, ...] = OTHERWISE_BY_DEFAULT
+    """Those for volumes that none of `run` serves, as far as they are installed; the first that serves one runs."""
     submodels: str = ""
     """A folder with more sub-model TOML files beside the shipped ones; empty for none."""
+
+
+class RoutingTable(_Table):
+    """How series are routed."""
+
+    rules: str = ""
+    """A file of rules of this site, asked before the protocols of the sub-models; empty for none."""
+    least_confidence: Annotated[float, Field(ge=0.5, le=1)] = 1.0
+    """The part of the witnesses, by weight, that must agree on the body part."""
+    doubtful: Literal["held", "unrouted"] = "held"
+    """Where a series whose witnesses disagree ends."""
+    study_quiet_seconds: Seconds = 30.0
+    """A series that needs the others of its study is routed when nothing more of it came for so long."""
+
+
+class Checks(_Table):
+    """What becomes of a result that contradicts its route."""
+
+    contradiction: Literal["hold", "deliver"] = "hold"
+    """Hold the result until a person releases or rejects it, or send it with the finding on record."""
 
 
 class Storage(_Table):
@@ -135,6 +157,8 @@ class Site(_Table):
     query: QueryNode | None = None
     destination: Annotated[tuple[Destination, ...], Field(min_length=1)]
     models: Models = Models()
+    routing: RoutingTable = RoutingTable()
+    checks: Checks = Checks()
     storage: Storage = Storage()
     web: Web = Web()
     workers: Workers = Workers()
@@ -178,9 +202,11 @@ def read_site(path: Path) -> Site:
     """
     site = read_toml(path, Site)
     home = path.resolve().parent
-    if fault := fault_of(site_submodels(site.models.submodels, home), site.models.run):
-        line = line_of(path.read_text(encoding="utf-8"), ("models", "run"))
-        raise ConfigurationError(f"{path}, line {line}: models.run: {fault}")
+    known = site_submodels(site.models.submodels, home)
+    for key in ("run", "otherwise"):
+        if fault := fault_of(known, getattr(site.models, key)):
+            line = line_of(path.read_text(encoding="utf-8"), ("models", key))
+            raise ConfigurationError(f"{path}, line {line}: models.{key}: {fault}")
     return site.model_copy(update={"home": home})
 
 
@@ -211,6 +237,15 @@ quiet_seconds = 5.0          # with no other evidence: nothing more came for so 
 [models]
 weights = "phantom"          # the shipped phantom models, NOT for clinical use; or the folder of installed models
 # run = ["mrannotator-*"]    # which sub-models run; `sagittal check` lists them, docs/models.md says what they find
+# otherwise = ["mrsegmentator", "totalsegmentator-total-mr"]   # where none of those serves a volume, if installed
+
+# [routing]
+# rules = "rules.toml"       # this site's own rules; docs/routing.md says how to write them
+# least_confidence = 1.0     # lower it to let a few witnesses be contradicted by the others
+# doubtful = "held"          # or "unrouted": where a series ends whose header contradicts itself
+
+# [checks]
+# contradiction = "hold"     # or "deliver": a result that contradicts its route, as a spine without vertebrae
 
 [storage]
 folder = "data"              # received series, results and the ledger; relative to this file

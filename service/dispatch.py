@@ -3,27 +3,30 @@
 import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
-from dicom_nodes.errors import Rule, SeriesUnreadable
+from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.fingerprint import series_fingerprint
 from dicom_nodes.headers import read_headers
-from dicom_nodes.types import Volume
+from dicom_nodes.types import Laterality, Volume
 from dicom_nodes.volumes import find_volumes
 from service.config import Site
+from service.evidence import read_evidence, write_evidence
 from service.jobfolder import JobFolder
 from service.jobs import Job, JobState, SeriesRecord, SeriesState, job_id
 from service.ledger import Ledger
 from service.observe import event
-from service.route import Route, RouteDecision, decide
+from service.protocol import Protocol, SideRule
+from service.routing.route import Route
+from service.routing.rules import Rule, target_fault
+from service.routing.series import SeriesDecision, SeriesVolumes, decide_series
+from service.routing.settings import Routing
 from service.submodel import SubModel
 
 log = logging.getLogger(__name__)
 
-NOT_FOR_US = frozenset({Rule.MODALITY, Rule.SOP_CLASS, Rule.DERIVED, Rule.COLOUR})
-"""Rules whose breach is no fault of the series: it is simply no acquired MR volume."""
 
-
-def dispatch(site: Site, ledger: Ledger, submodels: Sequence[SubModel], series: SeriesRecord) -> None:
+def dispatch(site: Site, ledger: Ledger, routing: Routing, series: SeriesRecord) -> None:
     """Route a series that stands in `complete`; whatever happens, it stands elsewhere afterwards."""
     started = time.monotonic()
     paths = sorted((site.incoming / series.series_uid).glob("*.dcm"))
@@ -35,46 +38,88 @@ def dispatch(site: Site, ledger: Ledger, submodels: Sequence[SubModel], series: 
     revision = series.revision + (fingerprint != series.fingerprint)
     ledger.supersede_jobs(series.series_uid, revision)
     content = find_volumes(read_headers(paths))
-    decisions = [(volume, decide(volume, submodels, running=site.models.run)) for volume in content.volumes]
-    found = [(volume, route) for volume, decision in decisions for route in decision.routes]
-    explanation = _explain(decisions, content.left_out)
-    values = {"revision": revision, "fingerprint": fingerprint}
+    evidence = {volume.index: write_evidence(volume) for volume in content.volumes}
+    ledger.keep_volumes(series.series_uid, series.study_uid, evidence)
+    settled = study_settled(site, ledger, series)
+    decision = decide_series(
+        volumes_of(series, content.volumes),
+        routing,
+        left_out=content.left_out,
+        study=study_of(ledger, series) if settled else (),
+        settled=settled,
+    )
+    values: dict[str, int | str] = {"revision": revision, "fingerprint": fingerprint}
     seconds = round(time.monotonic() - started, 2)
-    if found:
-        jobs = [_job(site, ledger.now(), series, revision, volume, route) for volume, route in found]
-        cause = ", ".join(sorted({f"{job.protocol} ({job.submodel})" for job in jobs}))
-        ledger.route_series(series.series_uid, cause, explanation, jobs, **values)
-        event(log, logging.INFO, "routed", series_uid=series.series_uid, to=cause, jobs=len(jobs), seconds=seconds)
+    _settle(site, ledger, series, decision, values, seconds)
+
+
+def _settle(
+    site: Site,
+    ledger: Ledger,
+    series: SeriesRecord,
+    decision: SeriesDecision,
+    values: dict[str, int | str],
+    seconds: float,
+) -> None:
+    """Write down where the series goes, with its jobs."""
+    told = {"series_uid": series.series_uid, "seconds": seconds}
+    if decision.state is SeriesState.ROUTED:
+        jobs = jobs_of(site, ledger.now(), series, int(values["revision"]), decision)
+        ledger.route_series(series.series_uid, decision.summary, decision.explanation, jobs, **values)
+        event(log, logging.INFO, "routed", to=decision.summary, jobs=len(jobs), **told)
         return
-    state, reason = _no_job(decisions, content.left_out)
-    ledger.move_series(series.series_uid, state, reason, explanation=explanation, **values)
-    event(log, logging.WARNING, state.value, series_uid=series.series_uid, reason=reason, seconds=seconds)
+    if decision.state is SeriesState.WAITING:  # its content counts as new until it is routed
+        values = {"revision": series.revision, "fingerprint": series.fingerprint}
+    ledger.move_series(
+        series.series_uid, decision.state, decision.summary, explanation=decision.explanation, **values
+    )
+    level = logging.INFO if decision.state is SeriesState.WAITING else logging.WARNING
+    event(log, level, decision.state.value, reason=decision.summary, **told)
 
 
-def _no_job(
-    decisions: Sequence[tuple[Volume, RouteDecision]], left_out: Sequence[SeriesUnreadable]
-) -> tuple[SeriesState, str]:
-    """Where a series without a job ends, and why, in one line."""
-    if decisions:
-        return SeriesState.UNROUTED, "; ".join(dict.fromkeys(decision.summary for _, decision in decisions))
-    reasons = [error for error in left_out if error.rule not in NOT_FOR_US]
-    if reasons:
-        return SeriesState.FAILED, "; ".join(dict.fromkeys(str(error) for error in reasons))
-    return SeriesState.UNROUTED, "; ".join(dict.fromkeys(str(error) for error in left_out)) or "no instances"
+def wake_waiting(site: Site, ledger: Ledger) -> None:
+    """Send the series whose study is complete through routing."""
+    for series in ledger.list_series(SeriesState.WAITING, limit=1000):
+        if study_settled(site, ledger, series):
+            ledger.move_series(series.series_uid, SeriesState.COMPLETE, "nothing more of its study came")
 
 
-def _explain(decisions: Sequence[tuple[Volume, RouteDecision]], left_out: Sequence[SeriesUnreadable]) -> str:
-    lines: list[str] = []
-    for volume, decision in decisions:
-        z, y, x = volume.shape
-        name = f" ({volume.name})" if volume.name else ""
-        lines.append(f"volume {volume.index}{name}: {x} x {y} x {z}, {volume.plane.value}")
-        lines.extend(f"  {reason}" for reason in decision.reasons)
-    lines.extend(f"left out: {error}" for error in left_out)
-    return "\n".join(lines)
+def study_settled(site: Site, ledger: Ledger, series: SeriesRecord) -> bool:
+    """Whether no more series of the study are awaited: none is on its way, and none came for a while."""
+    others = [each for each in ledger.series_of_study(series.study_uid) if each.series_uid != series.series_uid]
+    last = max(each.last_heard_at for each in (*others, series))
+    quiet = ledger.now() - last >= site.routing.study_quiet_seconds
+    return quiet and not any(each.state is SeriesState.RECEIVING for each in others)
 
 
-def _job(site: Site, at: float, series: SeriesRecord, revision: int, volume: Volume, route: Route) -> Job:
+def study_of(ledger: Ledger, series: SeriesRecord) -> tuple[SeriesVolumes, ...]:
+    """What is known of the other series of its study."""
+    kept = ledger.volumes_of_study(series.study_uid)
+    return tuple(
+        volumes_of(each, tuple(map(read_evidence, kept[each.series_uid])))
+        for each in ledger.series_of_study(series.study_uid)
+        if each.series_uid != series.series_uid and each.series_uid in kept
+    )
+
+
+def volumes_of(series: SeriesRecord, volumes: tuple[Volume, ...]) -> SeriesVolumes:
+    """The volumes of a series as routing is asked about them."""
+    at = datetime.fromtimestamp(series.last_heard_at).astimezone()
+    return SeriesVolumes(series.series_uid, volumes, series.calling_aet, at)
+
+
+def jobs_of(site: Site, at: float, series: SeriesRecord, revision: int, decision: SeriesDecision) -> list[Job]:
+    """The jobs that a decision gives, each with its volume fixed in its folder."""
+    return [
+        _job(site, at, series, revision, each.volume, route, each.decision.urgency)
+        for each in decision.decided
+        for route in each.decision.routes
+    ]
+
+
+def _job(
+    site: Site, at: float, series: SeriesRecord, revision: int, volume: Volume, route: Route, urgency: int
+) -> Job:
     name = job_id(series.series_uid, revision, volume.index, route.submodel, route.protocol)
     JobFolder(site.jobs, name).save_volume(volume)
     return Job(
@@ -86,6 +131,7 @@ def _job(site: Site, at: float, series: SeriesRecord, revision: int, volume: Vol
         volume_name=volume.name,
         submodel=route.submodel,
         protocol=route.protocol,
+        urgency=int(urgency),
         laterality=route.laterality.value if route.laterality else "",
         state=JobState.QUEUED,
         stage="",
@@ -99,3 +145,51 @@ def _job(site: Site, at: float, series: SeriesRecord, revision: int, volume: Vol
         created_at=at,
         updated_at=at,
     )
+
+
+def assign_series(
+    site: Site,
+    ledger: Ledger,
+    known: Sequence[SubModel],
+    series_uid: str,
+    target: str,
+    volumes: frozenset[int] = frozenset(),
+    side: str | None = None,
+) -> list[Job]:
+    """Route a held or unrouted series by the word of a person; `volumes` empty: all of it.
+
+    Raises:
+        ConfigurationError: the series, the sub-model, its protocol or the volume is not there to be chosen.
+    """
+    series = ledger.series(series_uid)
+    if series is None or series.state not in (SeriesState.HELD, SeriesState.UNROUTED):
+        stands = "not known here" if series is None else series.state.value
+        raise ConfigurationError(f"series {series_uid} is {stands}; one that is held or unrouted can be assigned")
+    submodel, protocol = chosen_protocol(target, known)
+    content = find_volumes(read_headers(sorted((site.incoming / series_uid).glob("*.dcm"))))
+    there = {volume.index: volume for volume in content.volumes}
+    if not there or not volumes <= there.keys():
+        names = ", ".join(map(str, there)) or "none"
+        raise ConfigurationError(f"series {series_uid} has no such volume; there are {names}")
+    laterality = None if side is None or protocol.side is SideRule.NONE else Laterality(side)
+    rule = Rule(name="a person", run=(target,))
+    at, revision = ledger.now(), max(series.revision, 1)
+    jobs = [
+        _job(site, at, series, revision, there[index], Route(submodel.name, protocol.name, laterality, rule), 0)
+        for index in sorted(volumes or there)
+    ]
+    cause = f"{protocol.name} ({submodel.name}), assigned by a person"
+    ledger.route_series(series_uid, cause, series.explanation, jobs, revision=revision)
+    return jobs
+
+
+def chosen_protocol(target: str, known: Sequence[SubModel]) -> tuple[SubModel, Protocol]:
+    """The sub-model and protocol that a target names; raises ConfigurationError."""
+    if fault := target_fault(target, known):
+        raise ConfigurationError(fault)
+    name, _, wanted = (part.strip() for part in target.partition(":"))
+    submodel = next(each for each in known if each.name == name)
+    if not wanted and len(submodel.protocol) > 1:
+        served = ", ".join(each.name for each in submodel.protocol)
+        raise ConfigurationError(f"{name} serves several protocols; write it as {name}: and one of {served}")
+    return submodel, submodel.serves(wanted or submodel.protocol[0].name)

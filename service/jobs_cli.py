@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from service.config import read_site
-from service.jobs import Delivery, Job, JobState, SeriesRecord, SeriesState, Transition
+from service.findings import MEANINGS, FindingName
+from service.jobs import Delivery, Job, JobState, SeriesRecord, SeriesState, Transition, Urgency
 from service.ledger import Ledger, open_ledger
 from service.times import ago, clock_time
 
@@ -26,7 +27,7 @@ def _ledger(site_file: Path) -> Ledger:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def jobs(context: click.Context) -> None:
-    """Series and jobs: list (the default), show ID, retry ID."""
+    """Series and jobs: list (the default), show ID, retry ID; release JOB or reject JOB that is held."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -62,7 +63,8 @@ def _lines(ledger: Ledger, series: SeriesRecord, jobs: list[Job]) -> list[str]:
     for job in jobs:
         protocol = f"{job.protocol} {job.laterality}".strip()
         line = _LINE.format(*first, count, job.id, protocol, job.state.value, _progress(job))
-        lines += [line.rstrip(), *_reason(job.reason)]
+        found = [] if job.reason else [f"{each.name}: {each.evidence}" for each in ledger.findings(job.id)]
+        lines += [line.rstrip(), *_reason(job.reason or "; ".join(found))]
     return lines
 
 
@@ -98,6 +100,7 @@ def _record(ledger: Ledger, series: SeriesRecord, jobs_: list[Job]) -> dict[str,
     def of_job(job: Job) -> dict[str, Any]:
         return {
             **asdict(job),
+            "findings": [asdict(finding) for finding in ledger.findings(job.id)],
             "objects": [asdict(made) for made in ledger.objects(job.id)],
             "deliveries": [asdict(delivery) for delivery in ledger.deliveries(job.id)],
             "transitions": [asdict(step) for step in ledger.history("job", job.id)],
@@ -120,7 +123,11 @@ def _print_job(ledger: Ledger, job: Job) -> None:
     click.secho(f"\njob {job.id}", bold=True)
     volume = f" {job.volume_name}" if job.volume_name else ""
     click.echo(f"  volume {job.volume_index}{volume}, {job.submodel}, protocol {job.protocol} {job.laterality}")
-    click.echo(f"  {job.state.value}, attempts {job.attempts} {_progress(job)} {job.reason}")
+    urgent = f", {Urgency(job.urgency).name}" if job.urgency else ""
+    click.echo(f"  {job.state.value}{urgent}, attempts {job.attempts} {_progress(job)} {job.reason}")
+    for finding in ledger.findings(job.id):
+        click.echo(f"  finding: {finding.name}: {finding.evidence}")
+        click.echo(f"           {MEANINGS[FindingName(finding.name)]}")
     _print_steps(ledger.history("job", job.id))
     for made in ledger.objects(job.id):
         click.echo(f"  {made.kind} {made.sop_instance_uid}")
@@ -141,18 +148,23 @@ def _print_steps(steps: list[Transition]) -> None:
 @site_option
 @click.argument("id_")
 def retry(site_file: Path, id_: str) -> None:
-    """Run a failed job again, or route an unrouted or failed series again."""
+    """Run a failed or held job again, or route an unrouted, held or failed series again."""
     ledger = _ledger(site_file)
     click.echo(retry_now(ledger, id_))
 
 
 def retry_now(ledger: Ledger, id_: str) -> str:
-    """Set a failed job or series going again; gives what was done, raises ClickException where nothing can be."""
+    """Set a job or series that stands still going again; gives what was done.
+
+    Raises ClickException where nothing can be.
+    """
     cause = "asked for by an operator"
     job = ledger.job(id_)
     if job is not None:
-        if job.state is not JobState.FAILED:
-            raise click.ClickException(f"job {id_} is {job.state.value}; only a failed one can be tried again")
+        if job.state not in (JobState.FAILED, JobState.HELD):
+            raise click.ClickException(
+                f"job {id_} is {job.state.value}; only a failed or held one can be tried again"
+            )
         if sent_again := ledger.retry_deliveries(id_, cause):
             return f"job {id_}: {sent_again} delivery(ies) will be tried again"
         ledger.move_job(id_, JobState.QUEUED, cause, attempts=0, reason="")
@@ -160,7 +172,47 @@ def retry_now(ledger: Ledger, id_: str) -> str:
     series = ledger.series(id_)
     if series is None:
         raise click.ClickException(f"no job or series {id_}; see `sagittal jobs list`")
-    if series.state not in (SeriesState.FAILED, SeriesState.UNROUTED):
-        raise click.ClickException(f"series {id_} is {series.state.value}; only a failed or unrouted one can be")
+    if series.state not in (SeriesState.FAILED, SeriesState.UNROUTED, SeriesState.HELD):
+        said = "only a failed, held or unrouted one can be routed again"
+        raise click.ClickException(f"series {id_} is {series.state.value}; {said}")
     ledger.move_series(id_, SeriesState.COMPLETE, cause)
     return f"series {id_} will be routed again"
+
+
+@jobs.command()
+@site_option
+@click.argument("job_id")
+@click.option("--because", default="", help="Your reason, for the record.")
+def release(site_file: Path, job_id: str, because: str) -> None:
+    """Send the result of a held job, although a check found that it contradicts its route."""
+    ledger = _ledger(site_file)
+    _require_held(ledger, job_id)
+    ledger.move_job(job_id, JobState.INFERRED, _said("released by an operator", because), reason="")
+    click.echo(f"job {job_id} is released: its result will be encoded and sent")
+
+
+@jobs.command()
+@site_option
+@click.argument("job_id")
+@click.option("--because", default="", help="Your reason, for the record.")
+def reject(site_file: Path, job_id: str, because: str) -> None:
+    """End a held job: its result is not sent."""
+    ledger = _ledger(site_file)
+    _require_held(ledger, job_id)
+    cause = _said("rejected by an operator", because)
+    ledger.move_job(job_id, JobState.FAILED, cause, reason=f"{cause}; nothing was sent")
+    click.echo(f"job {job_id} is rejected: nothing is sent")
+
+
+def _require_held(ledger: Ledger, job_id: str) -> None:
+    job = ledger.job(job_id)
+    if job is None:
+        raise click.ClickException(f"no job {job_id}; see `sagittal jobs list`")
+    if job.state is not JobState.HELD:
+        raise click.ClickException(
+            f"job {job_id} is {job.state.value}; only a held one can be released or rejected"
+        )
+
+
+def _said(what: str, because: str) -> str:
+    return f"{what}: {because}" if because else what

@@ -33,6 +33,30 @@ class Range(Table):
         return self.least <= value <= self.most
 
 
+class Bounds(Table):
+    """What a number must not go below or beyond; one of the two may be open."""
+
+    least: float | None = None
+    most: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> "Bounds":
+        if self.least is None and self.most is None:
+            raise ValueError("a table with least, most or both is wanted")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError(f"least ({self.least:g}) is greater than most ({self.most:g})")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Whether the value keeps to them; both are allowed values."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        if self.least is None:
+            return f"at most {self.most:g}"
+        return f"at least {self.least:g}" if self.most is None else f"within {self.least:g} to {self.most:g}"
+
+
 class Concept(Table):
     """A coded concept (PS3.3 section 8)."""
 

@@ -22,12 +22,13 @@ from dicom_nodes.scu import count_instances
 from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
 from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
 from service.config import Site, read_site
-from service.dispatch import dispatch
+from service.dispatch import dispatch, wake_waiting
 from service.jobs import IllegalTransitionError, SeriesState
 from service.ledger import OPEN, Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.queue import Hints
 from service.redis_server import redis_url
+from service.routing.site import SiteRouting
 from service.submodel import SubModel, site_submodels
 from service.sweep import Sweeper
 
@@ -60,7 +61,8 @@ class Receiver:
         hints: Hints,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._site, self._ledger, self._submodels = site, ledger, submodels
+        self._site, self._ledger = site, ledger
+        self._routing = SiteRouting(site, submodels)
         self._sweeper = Sweeper(site, ledger, hints)
         self._news: queue.Queue[News] = queue.Queue()
         self._assembler = Assembler(_policy(site), now)
@@ -215,11 +217,12 @@ class Receiver:
             self._to_route.clear()
 
     def _route_complete(self) -> None:
+        wake_waiting(self._site, self._ledger)
         for series in self._ledger.list_series(SeriesState.COMPLETE):
             if self.stop.is_set():
                 return
             try:
-                dispatch(self._site, self._ledger, self._submodels, series)
+                dispatch(self._site, self._ledger, self._routing.now(), series)
             except IllegalTransitionError as error:
                 event(log, logging.INFO, "a late instance was faster than routing", why=str(error))
             except Exception as error:  # one series must not stop the others; it ends visibly

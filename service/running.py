@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from service.submodel import SubModel
 
 RUN_BY_DEFAULT = ("mrannotator-*",)
+OTHERWISE_BY_DEFAULT = ("mrsegmentator", "totalsegmentator-total-mr")
 
 
 def submodels_to_run(known: Sequence[SubModel], entries: Sequence[str] = RUN_BY_DEFAULT) -> tuple[SubModel, ...]:

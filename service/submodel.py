@@ -1,7 +1,7 @@
 """One TOML file per sub-model in; out: its networks, its labels with their codes, the protocols that it serves."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Code, Laterality, Segment
+from service.expectation import Expectation, Order, fault
 from service.label import Label, Table, Text
 from service.protocol import Protocol, SideRule
 from service.tomlfile import read_toml
@@ -120,6 +121,8 @@ class SubModel(Table):
     """None only where every network is obsolete."""
     protocol: tuple[Protocol, ...] = ()
     """None where a sub-model only helps another, or is obsolete."""
+    order: tuple[Order, ...] = ()
+    """How labels follow each other in a patient; a result in which they do not contradicts its route."""
     variant: tuple[Variant, ...] = ()
     variant_of: str = ""
     """The sub-model that this one varies; `variants` sets it, no file does."""
@@ -144,9 +147,14 @@ class SubModel(Table):
             if unknown := sorted(set(protocol.keep) - values):
                 allowed = ", ".join(map(str, sorted(values)))
                 raise ValueError(f"protocol {protocol.name}: keep has {unknown}; allowed are the labels {allowed}")
+            _refuse_impossible(f"protocol {protocol.name}: expect", protocol.expect, self._names(protocol.keep))
+        _refuse_impossible("order", self.order, self._names(()))
         if unfound := values - {value for network in self.network for value in self.values_of(network)}:
             raise ValueError(f"labels {sorted(unfound)} are found by no network")
         return self
+
+    def _names(self, keep: tuple[int, ...]) -> tuple[str, ...]:
+        return tuple(label.name for label in self.label if not keep or label.value in keep)
 
     @property
     def obsolete(self) -> bool:
@@ -214,6 +222,12 @@ def _segment(label: Label, protocol: Protocol, side: str | None) -> Segment:
     )
 
 
+def _refuse_impossible(where: str, wanted: Iterable[Expectation | Order], names: tuple[str, ...]) -> None:
+    for number, each in enumerate(wanted, start=1):
+        if said := fault(each, names):
+            raise ValueError(f"{where} {number}: {said}")
+
+
 def _refuse_repeats(what: str, values: Iterable[int | str]) -> None:
     seen: set[int | str] = set()
     for value in values:
@@ -245,6 +259,17 @@ def _check_crop(name: str, crop: Crop, known: Mapping[str, SubModel]) -> None:
         raise ConfigurationError(f"sub-model {name}: crop.submodel: {crop.submodel!r}; allowed are {others}")
     if unknown := sorted(set(crop.labels) - {label.name for label in rough.label}):
         raise ConfigurationError(f"sub-model {name}: crop.labels: {crop.submodel} has no {', '.join(unknown)}")
+
+
+def with_rough(submodel: SubModel, known: Sequence[SubModel]) -> list[SubModel]:
+    """A sub-model, the one that is run before it to find where to look, and so on."""
+    chain = [submodel]
+    while (crop := chain[-1].crop) is not None:
+        rough = next((each for each in known if each.name == crop.submodel), None)
+        if rough is None or rough in chain:
+            break
+        chain.append(rough)
+    return chain
 
 
 def site_submodels(folder: str, home: Path) -> tuple[SubModel, ...]:

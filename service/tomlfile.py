@@ -106,7 +106,7 @@ def _keys(model: type[BaseModel], location: Location) -> tuple[str, ...]:
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             model = _inner(model.model_fields[part].annotation) or model
-    return tuple(model.model_fields)
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:

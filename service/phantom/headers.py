@@ -148,8 +148,8 @@ def _patient(plan: Plan) -> dict[str, Any]:
     name = plan.protocol
     return {
         "SpecificCharacterSet": "ISO_IR 100",
-        "PatientName": f"Phantom^{name.capitalize()}",
-        "PatientID": f"PHANTOM-{name.upper()}-{plan.seed}",
+        "PatientName": f"Sagittal^Demo {name.capitalize()}",
+        "PatientID": f"SAGITTAL-DEMO-{name.upper()}-{plan.seed}",
         "PatientBirthDate": "19710614",
         "PatientSex": REGIONS[name].sex,
         "PatientAge": "054Y",

@@ -1,5 +1,6 @@
 """The JSON twins of the pages, for monitoring and for programs."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
@@ -12,7 +13,7 @@ from service.web.models import SiteModels, inventory_record
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")]
 
 
-def json_routes(ledger: Ledger, models: SiteModels) -> APIRouter:
+def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str]) -> APIRouter:
     """Every route that answers with JSON."""
     routes = APIRouter()
 
@@ -54,7 +55,7 @@ def json_routes(ledger: Ledger, models: SiteModels) -> APIRouter:
 
     @routes.get("/health")
     def health() -> Any:
-        """200 and counts while the ledger answers, 503 where it does not."""
-        return records.health_record(ledger)
+        """200 and counts while the ledger answers, 503 where it does not; what is wrong with the site's rules."""
+        return {**records.health_record(ledger), "rules_fault": rules_fault()}
 
     return routes

@@ -3,14 +3,14 @@
 Read anew at every look, since `sagittal models install` may have changed it; checksums are left to the workers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from service.config import Site
 from service.modelstore import Installed, ModelStore, site_store
 from service.running import submodels_to_run
-from service.submodel import PHANTOM_SOURCE, Network, SubModel, site_submodels
+from service.submodel import PHANTOM_SOURCE, Network, SubModel, site_submodels, with_rough
 
 VERSION_DIGITS = 16
 """As many of a version as a result carries in its AlgorithmVersion (0066,0031)."""
@@ -175,17 +175,6 @@ class Shelf:
         if not self.installed:
             return "not installed yet: the workers install the phantom models when they start"
         return "no phantom model takes its place: name a folder in [models] weights, and install the published one"
-
-
-def with_rough(submodel: SubModel, known: Sequence[SubModel]) -> list[SubModel]:
-    """A sub-model, the one that is run before it to find where to look, and so on."""
-    chain = [submodel]
-    while (crop := chain[-1].crop) is not None:
-        rough = next((each for each in known if each.name == crop.submodel), None)
-        if rough is None or rough in chain:
-            break
-        chain.append(rough)
-    return chain
 
 
 def inventory_record(inventory: Inventory) -> dict[str, Any]:

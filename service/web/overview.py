@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesRecord, SeriesState
+from service.findings import what_to_do
+from service.jobs import Delivery, DeliveryState, FindingRecord, Job, JobState, SeriesRecord, SeriesState
 from service.ledger import Ledger
 
 ROWS = 60
@@ -20,22 +21,26 @@ class Group(StrEnum):
     ARRIVING = "arriving"
     WORKING = "in work"
     DELIVERED = "delivered"
+    HELD = "held"
     UNROUTED = "unrouted"
     FAILED = "failed"
 
 
 SERIES_IN: dict[Group, tuple[SeriesState, ...]] = {
-    Group.ARRIVING: (S.RECEIVING, S.COMPLETE),
+    Group.ARRIVING: (S.RECEIVING, S.COMPLETE, S.WAITING),
+    Group.HELD: (S.HELD,),
     Group.UNROUTED: (S.UNROUTED,),
     Group.FAILED: (S.FAILED,),
 }
 JOBS_IN: dict[Group, tuple[JobState, ...]] = {
     Group.WORKING: (J.QUEUED, J.INFERRING, J.INFERRED, J.ENCODED, J.DELIVERING),
     Group.DELIVERED: (J.DELIVERED,),
+    Group.HELD: (J.HELD,),
     Group.FAILED: (J.FAILED,),
 }
 """Superseded jobs are in no group: what replaced them is."""
 
+_UNCHECKED = frozenset({J.QUEUED, J.INFERRING})
 _SENT = frozenset({J.ENCODED, J.DELIVERING, J.DELIVERED, J.FAILED, J.SUPERSEDED})
 
 
@@ -50,14 +55,17 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A job, and how far its objects have come."""
+    """A job, what checks found in its result, and how far its objects have come."""
 
     job: Job
+    findings: tuple[FindingRecord, ...]
     deliveries: tuple[Delivery, ...]
 
     @property
     def reason(self) -> str:
-        """Why the job stands where it stands, where the deliveries do not say it already."""
+        """Why the job stands where it stands, where findings and deliveries do not say it already."""
+        if self.job.state is JobState.HELD and self.findings:
+            return what_to_do(self.job.id)
         undelivered = any(delivery.state is DeliveryState.FAILED for delivery in self.deliveries)
         return "" if undelivered and self.job.state is JobState.FAILED else self.job.reason
 
@@ -79,7 +87,7 @@ def tiles(ledger: Ledger) -> tuple[Tile, ...]:
 def _tile(group: Group, of_series: dict[SeriesState, int], of_jobs: dict[JobState, int]) -> Tile:
     series = [(state.value, of_series.get(state, 0)) for state in SERIES_IN.get(group, ())]
     jobs = [(state.value, of_jobs.get(state, 0)) for state in JOBS_IN.get(group, ())]
-    if group is Group.FAILED:  # one state by name, of two kinds of thing
+    if group in (Group.HELD, Group.FAILED):  # one state by name, of two kinds of thing
         series, jobs = [("series", series[0][1])], [("jobs", jobs[0][1])]
     counted = [*series, *jobs]
     parts = tuple(f"{number} {name}" for name, number in counted if number) if len(counted) > 1 else ()
@@ -117,5 +125,7 @@ def _place(job: Job) -> tuple[int, str, str]:
 
 
 def line(ledger: Ledger, job: Job) -> JobLine:
-    """One job with its deliveries."""
-    return JobLine(job, tuple(ledger.deliveries(job.id)) if job.state in _SENT else ())
+    """One job with what was found and its deliveries."""
+    deliveries = tuple(ledger.deliveries(job.id)) if job.state in _SENT else ()
+    findings = () if job.state in _UNCHECKED else tuple(ledger.findings(job.id))
+    return JobLine(job, findings, deliveries)

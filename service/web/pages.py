@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.config import Site
-from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState
+from service.findings import MEANINGS, FindingName
+from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState, Urgency
 from service.ledger import Ledger
 from service.times import ago, clock_time
 from service.web import overview
@@ -23,6 +24,7 @@ TONES: Mapping[str, str] = {
     SeriesState.RECEIVING: "moving",
     SeriesState.COMPLETE: "moving",
     SeriesState.ROUTED: "plain",
+    SeriesState.WAITING: "moving",
     SeriesState.UNROUTED: "aside",
     JobState.QUEUED: "plain",
     JobState.INFERRING: "moving",
@@ -31,6 +33,7 @@ TONES: Mapping[str, str] = {
     JobState.DELIVERING: "moving",
     JobState.SUPERSEDED: "plain",
     DeliveryState.WAITING: "moving",
+    "held": "aside",
     "delivered": "good",
     "failed": "bad",
     **{Group.ARRIVING: "moving", Group.WORKING: "moving"},
@@ -55,6 +58,7 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     environment.filters.update(clock=clock_time, short=short_uid, tone=lambda state: TONES.get(state, "plain"))
     environment.filters.update(side=lambda letter: SIDES.get(letter, letter), status=_status, sent=sent)
     environment.filters.update(spare=without_own_uid, digits=lambda version: version[:VERSION_DIGITS], folds=folds)
+    environment.filters.update(meaning=lambda name: MEANINGS[FindingName(name)], urgency=_urgency)
     environment.globals.update(site=site, version=version("sagittal"))
 
     def render(template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -67,13 +71,14 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     return render
 
 
-def page_routes(ledger: Ledger, models: SiteModels, render: Render) -> APIRouter:
+def page_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], render: Render) -> APIRouter:
     """Every route that answers with HTML."""
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
     def overview_values(show: Group | None) -> dict[str, Any]:
         return {
             "show": show,
+            "rules_fault": rules_fault(),
             "tiles": overview.tiles(ledger),
             "rows": overview.rows(ledger, show),
             "refusals": ledger.refusals(limit=overview.REFUSALS),
@@ -139,6 +144,11 @@ def folds(numbers: Sequence[int]) -> str:
 def without_own_uid(reason: str, series_uid: str) -> str:
     """A reason beside the series it is about, which it need not name again."""
     return reason.replace(f"series {series_uid}: ", "")
+
+
+def _urgency(urgency: int) -> str:
+    """What is said of a job that goes before others; empty for one that waits its turn."""
+    return "" if urgency == Urgency.ROUTINE else Urgency(urgency).name
 
 
 def _status(status: int | None) -> str:

@@ -27,10 +27,11 @@ def whole_series_record(ledger: Ledger, series: SeriesRecord) -> Record:
 
 
 def job_record(ledger: Ledger, job: Job) -> Record:
-    """A job with its objects, deliveries and transitions; paths on this machine stay here."""
+    """A job with its findings, objects, deliveries and transitions; paths on this machine stay here."""
     objects = [{k: v for k, v in asdict(made).items() if k != "path"} for made in ledger.objects(job.id)]
     return {
         **asdict(job),
+        "findings": [asdict(finding) for finding in ledger.findings(job.id)],
         "objects": objects,
         "deliveries": [asdict(delivery) for delivery in ledger.deliveries(job.id)],
         "transitions": _steps(ledger.history("job", job.id)),

@@ -6,6 +6,7 @@ server listens on loopback unless the site says otherwise, and who may reach it 
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from starlette.exceptions import HTTPException
 from service.config import Site, read_site
 from service.ledger import Ledger, open_ledger
 from service.observe import event, log_to_stderr
+from service.routing.site import rules_fault
+from service.submodel import site_submodels
 from service.web.json_routes import json_routes
 from service.web.models import SiteModels
 from service.web.pages import Render, page_routes, renderer
@@ -46,8 +49,9 @@ def make_app(ledger: Ledger, site: Site) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     render, models = renderer(ledger, site), SiteModels(site)
-    app.include_router(json_routes(ledger, models))
-    app.include_router(page_routes(ledger, models, render))
+    fault = partial(rules_fault, site, site_submodels(site.models.submodels, site.home))
+    app.include_router(json_routes(ledger, models, fault))
+    app.include_router(page_routes(ledger, models, fault, render))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _answer_errors(app, render)
 

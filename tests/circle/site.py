@@ -42,7 +42,7 @@ class RunningSite:
 
         def outcome() -> tuple[SeriesRecord, list[Job]] | None:
             series, jobs = self.ledger.series(series_uid), self.ledger.list_jobs(series_uid=series_uid)
-            if series is None or series.state in (SeriesState.RECEIVING, SeriesState.COMPLETE):
+            if series is None or series.state in (SeriesState.RECEIVING, SeriesState.COMPLETE, SeriesState.WAITING):
                 return None
             return (series, jobs) if all(terminal(job) for job in jobs) else None
 

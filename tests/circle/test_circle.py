@@ -33,7 +33,8 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, pacs: Archive) -> Iterator[RunningSite]:
     folder = tmp_path_factory.mktemp("site")
-    with running_site(folder, [pacs.node], quiet_seconds="1.0", lease_seconds="4.0") as running:
+    quick = "\n[routing]\nstudy_quiet_seconds = 2.0\n"
+    with running_site(folder, [pacs.node], quick, quiet_seconds="1.0", lease_seconds="4.0") as running:
         yield running
 
 
@@ -135,7 +136,7 @@ def _mixed_orientations(series: PhantomSeries) -> None:
     for place, path in enumerate(series.paths):
         dataset = dcmread(path)
         dataset.ImageOrientationPatient = [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1]][place % 3]
-        dataset.ImagePositionPatient = [0, 0, 0]
+        dataset.ImagePositionPatient = [5.0 * place] * 3
         dataset.save_as(path)
 
 
@@ -165,7 +166,7 @@ def _truncated(series: PhantomSeries) -> None:
         (_no_pixel_data, "no pixel data"),
         (_missing_geometry, "missing geometry"),
         (_two_slices, "too few slices"),
-        (_mixed_orientations, "mixed orientations|too few slices|duplicate"),
+        (_mixed_orientations, "mixed orientations"),
         (_duplicate_positions, "duplicate positions"),
         (_wrong_modality, "wrong modality"),
         (_truncated, "truncated pixel data"),
@@ -181,7 +182,7 @@ def test_a_bad_series_ends_with_the_rule_it_broke_and_disturbs_nothing(
     store(site.node, "MR1", sorted(tmp_path.glob("*.dcm")))
     record, jobs = site.settled(series.series_uid)
     reason = " ".join([record.reason, *(job.reason for job in jobs)])
-    assert any(word in reason for word in says.split("|")), reason
+    assert says in reason
     assert series.series_uid in reason
     assert not any(job.state is JobState.DELIVERED for job in jobs)
     assert pacs.results_of(series.study_uid) == []
@@ -211,7 +212,7 @@ def test_every_real_series_that_is_accepted_ends_in_an_outcome_with_a_reason(sit
     assert len(accepted) > 300
     for series_uid in {path.parent.name for path in accepted}:
         record, jobs = site.settled(series_uid)
-        assert record.state in (SeriesState.ROUTED, SeriesState.UNROUTED, SeriesState.FAILED)
+        assert record.state in (SeriesState.ROUTED, SeriesState.UNROUTED, SeriesState.HELD, SeriesState.FAILED)
         assert record.reason
         assert "Traceback" not in record.reason and "routing failed" not in record.reason
         assert all(job.reason for job in jobs if job.state is JobState.FAILED)

@@ -174,8 +174,8 @@ def test_each_vendor_names_a_knee_in_its_own_way(vendor, study, series, protocol
     assert header.ProtocolName == protocol_name
     assert header.get("BodyPartExamined") == body_part
     assert header.Laterality == side
-    assert header.PatientName == "Phantom^Knee"
-    assert header.PatientID == "PHANTOM-KNEE-7"
+    assert header.PatientName == "Sagittal^Demo Knee"
+    assert header.PatientID == "SAGITTAL-DEMO-KNEE-7"
 
 
 def test_enhanced_objects_state_the_side_in_frame_anatomy(tmp_path):

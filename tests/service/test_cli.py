@@ -44,7 +44,7 @@ def test_check_says_which_sub_models_run_and_refuses_one_that_does_not_exist(sit
     written = site_file.read_text()
     checked = sagittal("check", "--site", site_file).output
     assert "sub-model mrannotator-spine runs: cervical, thoracic, lumbar" in checked
-    assert "sub-model totalsegmentator-total-mr does not run" in checked
+    assert "sub-model totalsegmentator-total-mr runs otherwise: abdomen" in checked
     site_file.write_text(written.replace('# run = ["mrannotator-*"]', 'run = ["total-mr"]'))
     done = sagittal("check", "--site", site_file)
     assert done.exit_code == 1
@@ -91,7 +91,7 @@ def test_retry_sets_a_failed_job_going_and_nothing_else(site_file: Path, ledger:
     job = routed(ledger)
     refused = sagittal("jobs", "retry", job.id, "--site", site_file)
     assert refused.exit_code == 1
-    assert "only a failed one" in refused.output
+    assert "only a failed or held one" in refused.output
     ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
     ledger.move_job(job.id, JobState.FAILED, "broken", owner="w1", reason="broken")
     assert sagittal("jobs", "retry", job.id, "--site", site_file).exit_code == 0

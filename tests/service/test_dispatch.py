@@ -1,6 +1,5 @@
 """Dispatch: a complete series gets its jobs or its reason; the same content once, new content a new revision."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,15 +7,19 @@ import pytest
 from pydicom import FileDataset, dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Laterality
 from service.config import Site
-from service.dispatch import dispatch
+from service.dispatch import assign_series, wake_waiting
 from service.jobfolder import JobFolder
-from service.jobs import Job, JobState, SeriesRecord, SeriesState
+from service.jobs import JobState, SeriesState
 from service.ledger import Ledger, open_ledger
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
+from service.routing.rules import Rule
+from service.routing.settings import Routing
 from service.submodel import load_submodels
+from tests.service.routed_site import dispatched, receive
 
 
 @pytest.fixture
@@ -39,25 +42,6 @@ def ledger(site: Site) -> Iterator[Ledger]:
 def knee(tmp_path_factory: pytest.TempPathFactory) -> PhantomSeries:
     phantom = make_phantom("knee", 5, voxel_scale=5.0, laterality=Laterality.LEFT)
     return write_dicom(phantom, tmp_path_factory.mktemp("knee"))
-
-
-def receive(site: Site, ledger: Ledger, series: PhantomSeries, paths: tuple[Path, ...]) -> None:
-    """Lay files where the SCP lays them, and let the series be complete."""
-    folder = site.incoming / series.series_uid
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        shutil.copy(path, folder / f"{dcmread(path, stop_before_pixels=True).SOPInstanceUID}.dcm")
-    ledger.heard(series.series_uid, series.study_uid, "MR1", len(list(folder.iterdir())))
-    ledger.move_series(series.series_uid, SeriesState.COMPLETE, "quiet for 5 s")
-
-
-def dispatched(site: Site, ledger: Ledger, series: PhantomSeries) -> tuple[SeriesRecord, list[Job]]:
-    complete = ledger.series(series.series_uid)
-    assert complete is not None
-    dispatch(site, ledger, load_submodels(), complete)
-    record = ledger.series(series.series_uid)
-    assert record is not None
-    return record, ledger.list_jobs(series_uid=series.series_uid)
 
 
 def test_a_left_knee_becomes_one_job_that_knows_its_frames_and_its_side(
@@ -178,3 +162,118 @@ def test_what_is_no_mr_is_unrouted_and_not_an_error(site: Site, ledger: Ledger, 
     record, jobs = dispatched(site, ledger, knee)
     assert (record.state, jobs) == (SeriesState.UNROUTED, [])
     assert "wrong modality" in record.reason
+
+
+# ── the study ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Clock:
+    """A ledger's clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(site: Site, clock: Clock) -> Iterator[Ledger]:
+    ledger = open_ledger(site.ledger_url, actor="test", now=clock)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture(scope="module")
+def spine(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhantomSeries, PhantomSeries]:
+    """Two series of one lumbar study."""
+    folder = tmp_path_factory.mktemp("spine")
+    phantom = make_phantom("lumbar", 5, voxel_scale=5.0)
+    first = write_dicom(phantom, folder / "1")
+    return first, write_dicom(phantom, folder / "2", vendor="ge", study_uid=first.study_uid)
+
+
+def without_body_part(dataset: FileDataset) -> None:
+    for keyword in ("BodyPartExamined", "StudyDescription", "RequestAttributesSequence", "AnatomicRegionSequence",
+                    "PerformedProcedureStepDescription", "RequestedProcedureDescription"):  # fmt: skip
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    dataset.ProtocolName = dataset.SeriesDescription = "t2_tse_sag"
+
+
+def test_a_series_without_a_body_part_waits_for_its_study_and_takes_what_that_names(
+    site: Site, timed: Ledger, clock: Clock, spine: tuple[PhantomSeries, PhantomSeries]
+) -> None:
+    nameless, named = spine
+    receive(site, timed, nameless, change=without_body_part)
+    record, jobs = dispatched(site, timed, nameless)
+    assert (record.state, jobs) == (SeriesState.WAITING, [])
+    receive(site, timed, named)
+    assert dispatched(site, timed, named)[0].state is SeriesState.ROUTED
+    wake_waiting(site, timed)
+    assert timed.list_series(SeriesState.WAITING) != []
+    clock.at += site.routing.study_quiet_seconds
+    wake_waiting(site, timed)
+    record, (job,) = dispatched(site, timed, nameless)
+    assert (record.state, record.revision, job.protocol) == (SeriesState.ROUTED, 1, "lumbar")
+    assert "other series of the study" in record.explanation
+
+
+def test_a_series_without_a_body_part_and_without_a_study_ends_unrouted(
+    site: Site, timed: Ledger, clock: Clock, spine: tuple[PhantomSeries, PhantomSeries]
+) -> None:
+    receive(site, timed, spine[0], change=without_body_part)
+    assert dispatched(site, timed, spine[0])[0].state is SeriesState.WAITING
+    clock.at += site.routing.study_quiet_seconds
+    wake_waiting(site, timed)
+    record, jobs = dispatched(site, timed, spine[0])
+    assert (record.state, jobs) == (SeriesState.UNROUTED, [])
+    assert "no body part is named" in record.reason
+
+
+def test_of_a_study_the_one_best_series_runs_whichever_came_first(
+    site: Site, timed: Ledger, clock: Clock, spine: tuple[PhantomSeries, PhantomSeries]
+) -> None:
+    best = Rule(name="one", run="mrannotator-spine: lumbar", one_per="study", best="most slices")
+    routing = Routing(load_submodels(), rules=(best,))
+    fewer, more = spine
+    inner = sorted(fewer.paths, key=lambda path: float(dcmread(path).ImagePositionPatient[0]))[1:-1]
+    for series, paths in ((fewer, tuple(inner)), (more, more.paths)):
+        receive(site, timed, series, paths)
+        assert dispatched(site, timed, series, routing)[0].state is SeriesState.WAITING
+    clock.at += site.routing.study_quiet_seconds
+    wake_waiting(site, timed)
+    passed_over, none = dispatched(site, timed, fewer, routing)
+    chosen, (job,) = dispatched(site, timed, more, routing)
+    assert (passed_over.state, none) == (SeriesState.UNROUTED, [])
+    assert f"of series {more.series_uid} is better: most slices" in passed_over.reason
+    assert (chosen.state, job.protocol) == (SeriesState.ROUTED, "lumbar")
+
+
+def test_a_contradiction_is_held_until_a_person_assigns_it(site: Site, ledger: Ledger, knee: PhantomSeries) -> None:
+    def contradicting(dataset: FileDataset) -> None:
+        dataset.BodyPartExamined = "ANKLE"
+
+    receive(site, ledger, knee, change=contradicting)
+    record, jobs = dispatched(site, ledger, knee)
+    assert (record.state, jobs) == (SeriesState.HELD, [])
+    assert 'BodyPartExamined "ANKLE" names ankle' in record.reason
+    known = load_submodels()
+    with pytest.raises(ConfigurationError, match="serves several protocols"):
+        assign_series(site, ledger, known, knee.series_uid, "mrannotator-shoulder-knee")
+    with pytest.raises(ConfigurationError, match="no such volume; there are 1"):
+        assign_series(site, ledger, known, knee.series_uid, "mrannotator-shoulder-knee: knee", frozenset({2}))
+    (job,) = assign_series(site, ledger, known, knee.series_uid, "mrannotator-shoulder-knee: knee", side="L")
+    assert (job.protocol, job.laterality, job.state) == ("knee", "L", JobState.QUEUED)
+    assert len(JobFolder(site.jobs, job.id).load_volume().frames) == len(knee.paths)
+    now = ledger.series(knee.series_uid)
+    assert now is not None and (now.state, now.reason) == (
+        SeriesState.ROUTED, "knee (mrannotator-shoulder-knee), assigned by a person",
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="is routed; one that is held or unrouted"):
+        assign_series(site, ledger, known, knee.series_uid, "mrannotator-shoulder-knee: knee")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Laterality
 from service.config import read_site
-from service.route import RouteDecision, decide
+from service.routing.route import RouteDecision, decide
+from service.routing.settings import Routing
 from service.running import RUN_BY_DEFAULT, fault_of, submodels_to_run
 from service.submodel import SubModel, load_submodels
 from tests.service.test_config import GOOD, write
@@ -22,7 +23,7 @@ TOTAL, TISSUE = "totalsegmentator-total-mr", "totalsegmentator-tissue-types-mr"
 
 
 def decide_as(geometry: str, running: Sequence[str], **facts: str) -> RouteDecision:
-    return decide(make_volume(*GEOMETRY[geometry], facts), SUBMODELS, running=running)
+    return decide(make_volume(*GEOMETRY[geometry], facts), Routing(SUBMODELS, tuple(running), otherwise=()))
 
 
 def routes(decision: RouteDecision) -> set[tuple[str, str]]:
@@ -103,16 +104,16 @@ def test_all_systems_run_on_one_abdomen() -> None:
 def test_one_system_does_not_wait_for_another() -> None:
     """A sagittal abdomen is none that MRAnnotator was trained on; the others take any plane."""
     volume = make_volume("sagittal", 40, 6.0, 400, {"BodyPartExamined": "ABDOMEN"})
-    decision = decide(volume, SUBMODELS, running=["mrannotator-*", TOTAL])
+    decision = decide(volume, Routing(SUBMODELS, ("mrannotator-*", TOTAL), otherwise=()))
     assert routes(decision) == {(TOTAL, "abdomen")}
     assert "unrouted by MRAnnotator: abdomen is named, but the slices are sagittal" in "\n".join(decision.reasons)
     assert decision.summary == f"abdomen, by {TOTAL}"
 
 
 def test_a_region_that_one_system_serves_is_still_not_served_by_the_other() -> None:
-    decision = decide_as("pelvis", ["mrannotator-*", TOTAL], StudyDescription="MR Becken/Hüfte")
+    decision = decide_as("pelvis", ["mrannotator-*", TOTAL], StudyDescription="MR Hüfte")
     assert routes(decision) == {(TOTAL, "hip")}
-    assert "unrouted by MRAnnotator: no sub-model serves hip beside pelvis" in "\n".join(decision.reasons)
+    assert "unrouted by MRAnnotator: no sub-model serves hip" in "\n".join(decision.reasons)
 
 
 def test_within_a_system_the_innermost_protocol_wins() -> None:
@@ -122,17 +123,18 @@ def test_within_a_system_the_innermost_protocol_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("geometry", "text", "protocol"),
+    ("plane", "field_mm", "text", "protocol"),
     [
-        ("abdomen", "MRI ABDOMEN AND PELVIS", "abdomen and pelvis"),
-        ("lumbar", "MR HWS und LWS", "two levels of the spine"),
-        ("lumbar", "MRI CERVICAL AND LUMBAR SPINE", "spine"),
+        ("axial", 380, "MRI ABDOMEN AND PELVIS", "abdomen and pelvis"),
+        ("sagittal", 450, "MR HWS und LWS", "two levels of the spine"),
+        ("sagittal", 450, "MRI CERVICAL AND LUMBAR SPINE", "two levels of the spine"),
     ],
 )
 def test_two_regions_named_alike_are_the_smallest_served_one_around_them(
-    geometry: str, text: str, protocol: str
+    plane: str, field_mm: float, text: str, protocol: str
 ) -> None:
-    decision = decide_as(geometry, ["mrannotator-*", TOTAL], StudyDescription=text)
+    volume = make_volume(plane, 30, 5.0, field_mm, {"StudyDescription": text})
+    decision = decide(volume, Routing(SUBMODELS, ("mrannotator-*", TOTAL), otherwise=()))
     assert routes(decision) == {(TOTAL, protocol)}
     assert "unrouted by MRAnnotator: " in "\n".join(decision.reasons)
 
@@ -153,8 +155,11 @@ def test_where_nothing_serves_every_system_says_why() -> None:
     decision = decide_as("knee", ["mrannotator-*", "mrsegmentator"], BodyPartExamined="ANKLE")
     assert decision.routes == ()
     assert decision.summary == 'no sub-model serves ankle: BodyPartExamined "ANKLE" names ankle (ANKLE)'
-    unrouted = [reason for reason in decision.reasons if reason.startswith("unrouted by")]
-    assert [reason.split(":")[0] for reason in unrouted] == ["unrouted by MRAnnotator", "unrouted by MRSegmentator"]
+    assert decision.reasons[-1] == f"unrouted: {decision.summary}"
+    axial = make_volume("axial", 30, 3.3, 160, {"BodyPartExamined": "KNEE"})
+    differing = decide(axial, Routing(SUBMODELS, ("mrannotator-*", "mrsegmentator"), otherwise=()))
+    said = [reason.split(":")[0] for reason in differing.reasons if reason.startswith("unrouted")]
+    assert said == ["unrouted by MRAnnotator", "unrouted by MRSegmentator", "unrouted"]
 
 
 @pytest.mark.parametrize("facts", [{"SeriesDescription": "localizer knee"}, {"ImageType": "DERIVED\\SECONDARY"}])

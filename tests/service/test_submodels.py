@@ -10,8 +10,8 @@ from pydicom.sr.codedict import codes
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Laterality, Plane
+from service.routing.vocabulary import shipped_vocabulary
 from service.submodel import SHIPPED, Network, SubModel, load_submodels, site_submodels
-from service.vocabulary import shipped_vocabulary
 
 BY_NAME = {submodel.name: submodel for submodel in load_submodels()}
 

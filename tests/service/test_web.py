@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from dicom_nodes.types import Node
 from service.config import Site, read_site, site_toml
+from service.findings import MEANINGS, Finding, FindingName, reason_to_hold
 from service.jobs import DeliveryState, Job, JobState, ResultObject, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
 from service.web.server import make_app
@@ -53,13 +54,15 @@ def client(ledger: Ledger, site: Site) -> Iterator[TestClient]:
         yield client
 
 
-def routed(ledger: Ledger, series_uid: str = SERIES, laterality: str = "R", revision: int = 1) -> Job:
+def routed(
+    ledger: Ledger, series_uid: str = SERIES, laterality: str = "R", revision: int = 1, urgency: int = 0
+) -> Job:
     ledger.heard(series_uid, STUDY, "MR1", 80)
     ledger.move_series(series_uid, SeriesState.COMPLETE, "quiet for 5 s")
     at = ledger.now()
     name = job_id(series_uid, revision, 1, SUBMODEL, "knee")
     job = Job(
-        name, series_uid, STUDY, revision, 1, "", SUBMODEL, "knee", laterality, JobState.QUEUED,
+        name, series_uid, STUDY, revision, 1, "", SUBMODEL, "knee", urgency, laterality, JobState.QUEUED,
         "", 0, 0, "", 0.0, 0.0, "", "", at, at,
     )  # fmt: skip
     ledger.route_series(
@@ -151,9 +154,11 @@ def test_the_tiles_count_by_group_and_filter_the_table(client: TestClient, ledge
     failed = routed(ledger, "1.2.5")
     ledger.move_job(failed.id, JobState.FAILED, "broken", reason="broken")
     tiles = re.findall(r'class="number">(\d+)</span>\s*<span class="name">([\w ]+)<', client.get("/").text)
-    assert tiles == [("1", "arriving"), ("1", "in work"), ("0", "delivered"), ("1", "unrouted"), ("2", "failed")]
+    assert tiles == [
+        ("1", "arriving"), ("1", "in work"), ("0", "delivered"), ("0", "held"), ("1", "unrouted"), ("2", "failed"),
+    ]  # fmt: skip
     shown = {group: rows(client.get("/", params={"show": group}).text) for _, group in tiles}
-    assert [len(shown[group]) for _, group in tiles] == [1, 1, 0, 1, 2]
+    assert [len(shown[group]) for _, group in tiles] == [1, 1, 0, 0, 1, 2]
     assert any("because of 1.2.3" in row for row in shown["failed"])
     assert any("broken" in row for row in shown["failed"])
     assert "No series delivered." in client.get("/", params={"show": "delivered"}).text
@@ -291,3 +296,86 @@ def test_phantom_models_are_announced_on_every_page_and_real_ones_are_not(ledger
     real = site.model_copy(update={"models": site.models.model_copy(update={"weights": "weights"})})
     with TestClient(make_app(ledger, real)) as client:
         assert "not for clinical use" not in client.get("/").text
+
+
+FINDINGS = (
+    Finding(FindingName.ORDER, "Vertebrae L3 lies 34 mm nearer to the head than Vertebrae L2"),
+    Finding(FindingName.LITTLE, f"expected {EVIL}, found none"),
+)
+
+
+def checked(ledger: Ledger, job: Job, *, held: bool) -> None:
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "inference-1", 30)
+    hold = reason_to_hold(job.id, FINDINGS) if held else ""
+    ledger.inferred(job.id, "inference took 3 s", FINDINGS, hold, owner="inference-1")
+
+
+def test_what_is_held_has_a_tile_of_its_own_and_says_why_and_what_to_do(client: TestClient, ledger: Ledger) -> None:
+    job = routed(ledger, "1.2.1")
+    checked(ledger, job, held=True)
+    ledger.heard("1.2.2", STUDY, "MR1", 3)
+    ledger.move_series("1.2.2", SeriesState.COMPLETE, "quiet")
+    ledger.move_series("1.2.2", SeriesState.HELD, "the header contradicts itself")
+    page = client.get("/", params={"show": "held"}).text
+    tile = re.search(r'class="tile aside" href="/" aria-current="true">\s*<span class="number">(\d)</span>', page)
+    assert tile is not None and tile[1] == "2"
+    assert "1 series · 1 jobs" in page
+    found = rows(page)
+    assert len(found) == 2
+    assert any("out of order" in row and f"sagittal jobs release {job.id}" in row for row in found)
+    assert any("the header contradicts itself" in row for row in found)
+
+
+def test_a_series_that_waits_for_its_study_is_still_arriving(client: TestClient, ledger: Ledger) -> None:
+    ledger.heard("1.2.2", STUDY, "MR1", 3)
+    ledger.move_series("1.2.2", SeriesState.COMPLETE, "quiet")
+    ledger.move_series("1.2.2", SeriesState.WAITING, "for the other series of its study")
+    assert len(rows(client.get("/", params={"show": "arriving"}).text)) == 1
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_findings_are_shown_with_their_evidence_and_what_they_mean_whether_held_or_not(
+    client: TestClient, ledger: Ledger, held: bool
+) -> None:
+    job = routed(ledger)
+    checked(ledger, job, held=held)
+    page = client.get(f"/series/{SERIES}").text
+    assert "Findings" in page and FINDINGS[0].evidence in page and MEANINGS[FindingName.ORDER] in page
+    assert '<script src="//x">' not in page
+    assert FINDINGS[0].evidence in rows(client.get("/").text)[0]
+    record = client.get(f"/api/jobs/{job.id}").json()
+    assert record["state"] == ("held" if held else "inferred")
+    assert [(each["name"], each["evidence"], each["holds"]) for each in record["findings"]] == [
+        (each.name.value, each.evidence, held) for each in FINDINGS
+    ]
+    assert client.get(f"/api/series/{SERIES}").json()["jobs"][0]["findings"] == record["findings"]
+
+
+def test_an_urgent_job_is_marked(client: TestClient, ledger: Ledger) -> None:
+    routed(ledger, "1.2.1")
+    assert "urgent" not in client.get("/").text
+    routed(ledger, "1.2.2", urgency=2)
+    found = rows(client.get("/").text)
+    assert sum("STAT" in row for row in found) == 1
+
+
+def test_wrong_rules_are_told_on_the_page_and_to_programs_without_a_path(ledger: Ledger, tmp_path: Path) -> None:
+    text = site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),))
+    (tmp_path / "site.toml").write_text(text.replace("# [routing]", "[routing]").replace("# rules = ", "rules = "))
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nname = "x"\nskip = "y"\n')
+    with TestClient(make_app(ledger, read_site(tmp_path / "site.toml"))) as client:
+        assert "those of before stay in force" not in client.get("/").text
+        assert client.get("/health").json()["rules_fault"] == ""
+        rules.write_text('[[rule]]\nname = "x"\nskipp = "y"\n')
+        page = client.get("/fragments/overview").text
+        assert "those of before stay in force. rules.toml, line 3: rule.1.skipp: is not a known key" in page
+        assert client.get("/health").json()["rules_fault"].startswith("rules.toml, line 3")
+        assert str(tmp_path) not in page
+
+
+def test_a_held_series_says_how_a_person_decides(client: TestClient, ledger: Ledger) -> None:
+    ledger.heard(SERIES, STUDY, "MR1", 80)
+    ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet for 5 s")
+    ledger.move_series(SERIES, SeriesState.HELD, "the header contradicts itself")
+    assert f"sagittal jobs assign {SERIES} --to" in client.get(f"/series/{SERIES}").text

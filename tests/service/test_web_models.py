@@ -255,7 +255,7 @@ def routed(ledger: Ledger, series_uid: str, submodel: str) -> None:
     ledger.move_series(series_uid, SeriesState.COMPLETE, "quiet for 5 s")
     name, at = job_id(series_uid, 1, 1, submodel, "knee"), ledger.now()
     job = Job(
-        name, series_uid, "1.2", 1, 1, "", submodel, "knee", "R", JobState.QUEUED,
+        name, series_uid, "1.2", 1, 1, "", submodel, "knee", 0, "R", JobState.QUEUED,
         "", 0, 0, "", 0.0, 0.0, "", "", at, at,
     )  # fmt: skip
     ledger.route_series(series_uid, f"knee ({submodel})", "volume 1", [job], revision=1)
