@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 PACKAGES = ("sagittal", "pydicom", "pynetdicom", "highdicom", "nnunetv2", "torch")
-BENCHMARKS = ("benchmarks.receive", "benchmarks.headers", "benchmarks.series")
+BENCHMARKS = ("benchmarks.receive", "benchmarks.headers", "benchmarks.series", "benchmarks.seg")
 
 
 def main() -> None:

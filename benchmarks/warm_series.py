@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dicom_nodes.encode import ENCODERS
+from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.headers import read_headers
 from dicom_nodes.orientation import reorient
 from dicom_nodes.types import LabelMap, ResultIdentity
@@ -27,7 +27,7 @@ def series_to_seg(series: Path, submodel: SubModel, protocol: str, models: WarmM
     (volume,) = find_volumes(read_headers(sorted(series.iterdir()))).volumes
     found = segment(volume, submodel, protocol, None, models, lambda *_: None)
     identity = ResultIdentity(submodel.name, protocol, 1, None, datetime.now(UTC), "benchmark", "benchmark")
-    ENCODERS["seg"](found, volume, identity).save_as(out / "seg.dcm", enforce_file_format=True)
+    encode_seg(found, volume, identity).save_as(out / "seg.dcm", enforce_file_format=True)
     return found
 
 

@@ -3,21 +3,31 @@
 Shares no step with the encoder: it knows of a SEG what any reader knows, and nothing of how it was made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import highdicom as hd
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
+from pydicom.tag import Tag
 
 from dicom_nodes.errors import ResultUnsound
 from dicom_nodes.types import Affine
+from dicom_nodes.walk import Elements, elements, items, sequence_value
 
 TOLERANCE_MM = 0.01
 """How far a pixel may lie from where the grid has it: half of what the strictest reader forgives."""
+
+Image = tuple[str, int | None]
+"""A source image: its SOPInstanceUID, and the frame of it where it has several."""
+
+_PLACE = [Tag(f"{what}Sequence") for what in ("PlanePosition", "PlaneOrientation", "PixelMeasures")]
+_SEGMENT, _DERIVATION = Tag("SegmentIdentificationSequence"), Tag("DerivationImageSequence")
+_TOGETHER = 8  # so many frames begin and end on a whole byte, whatever their matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,93 +55,174 @@ class DecodedSegmentation:
     labels: npt.NDArray[np.uint8]
     affine: Affine
     names: Mapping[int, str]
+    images: Mapping[int, Set[Image]]
+    """Of each slice that has frames, the source images that they name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where a frame lies; frames of the same bytes share it."""
+
+    position: npt.NDArray[np.float64]
+    across: npt.NDArray[np.float64]
+    """LPS mm from one column to the next."""
+    down: npt.NDArray[np.float64]
+    """LPS mm from one row to the next."""
+    step: float
+    """SpacingBetweenSlices, or SliceThickness where there is none; mm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Frame:
     index: int
     segment: int
-    position: npt.NDArray[np.float64]
-    across: npt.NDArray[np.float64]
-    """LPS mm from one column to the next."""
-    down: npt.NDArray[np.float64]
-    """LPS mm from one row to the next."""
+    place: _Place
+    images: frozenset[Image]
 
 
 def read_seg(source: Path | BinaryIO | Dataset, like: Grid | None = None) -> DecodedSegmentation:
     """Decode a BINARY SEG onto the grid `like`, or onto the smallest grid of its own frames.
 
     Raises ResultUnsound where a frame does not lie on the grid within 0.01 mm in every pixel, where two segments
-    claim one voxel, where one segment claims a slice twice, or where the object is no BINARY segmentation.
+    claim one voxel, where one segment claims a slice twice, or where the object is no BINARY segmentation whose
+    pixels are uncompressed.
     """
-    dataset = source if isinstance(source, Dataset) else dcmread(source)
-    if dataset.get("SegmentationType") != "BINARY" or len(dataset.SegmentSequence) > 255:
+    seg = deepcopy(source) if isinstance(source, Dataset) else dcmread(source)  # reading a data set changes it
+    if seg.get("SegmentationType") != "BINARY" or len(seg.SegmentSequence) > 255:
         raise ResultUnsound("not a BINARY segmentation of at most 255 segments")
-    seg = hd.seg.Segmentation.from_dataset(dataset, copy=dataset is source)
-    frames = list(_frames(seg))
+    try:
+        frames = list(_frames(seg))
+    except (KeyError, ValueError) as error:
+        raise ResultUnsound(f"a frame does not say its segment and place: {error!r}") from error
     grid = like or _own_grid(frames, seg)
+    slices = _slices(frames, grid)
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
-    return DecodedSegmentation(_paint(seg, frames, grid), grid.affine, names)
+    images: dict[int, set[Image]] = {}
+    for frame in frames:
+        images.setdefault(slices[frame.place], set()).update(frame.images)
+    return DecodedSegmentation(_paint(seg, frames, slices, grid), grid.affine, names, images)
 
 
-def _frames(seg: Any) -> Iterator[_Frame]:
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    for index, own in enumerate(seg.PerFrameFunctionalGroupsSequence):
-        orientation = _macro(own, shared, "PlaneOrientationSequence").ImageOrientationPatient
-        spacing = _macro(own, shared, "PixelMeasuresSequence").PixelSpacing
-        position = _macro(own, shared, "PlanePositionSequence").ImagePositionPatient
+def _frames(seg: Dataset) -> Iterator[_Frame]:
+    shared = elements(next(items(sequence_value(seg, "SharedFunctionalGroupsSequence"))))
+    place, segment, images = cache(_place), cache(_segment), cache(_images)  # a few values, in thousands of frames
+    for index, item in enumerate(items(sequence_value(seg, "PerFrameFunctionalGroupsSequence"))):
+        groups = shared | elements(item)
         yield _Frame(
             index,
-            int(_macro(own, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber),
-            np.array(position, dtype=np.float64),
-            np.array(orientation[:3], dtype=np.float64) * float(spacing[1]),
-            np.array(orientation[3:], dtype=np.float64) * float(spacing[0]),
+            segment(groups[_SEGMENT]),
+            place(*(groups[tag] for tag in _PLACE)),
+            images(groups.get(_DERIVATION, b"")),
         )
 
 
-def _macro(own: Dataset, shared: Dataset, keyword: str) -> Dataset:
-    item: Dataset = (own if keyword in own else shared)[keyword].value[0]
-    return item
+def _place(position: bytes, orientation: bytes, measures: bytes) -> _Place:
+    cosines = _numbers(_first(orientation), "ImageOrientationPatient")
+    sizes = _first(measures)
+    spacing = _numbers(sizes, "PixelSpacing")
+    between = next((k for k in ("SpacingBetweenSlices", "SliceThickness") if sizes.get(Tag(k), b"").strip()), "")
+    return _Place(
+        _numbers(_first(position), "ImagePositionPatient"),
+        cosines[:3] * spacing[1],
+        cosines[3:] * spacing[0],
+        float(_numbers(sizes, between)[0]) if between else 0.0,
+    )
 
 
-def _own_grid(frames: list[_Frame], seg: Any) -> Grid:
+def _segment(identification: bytes) -> int:
+    return int.from_bytes(_first(identification)[Tag("ReferencedSegmentNumber")], "little")
+
+
+def _images(derivations: bytes) -> frozenset[Image]:
+    """Read which images a frame was made of; their frames one by one."""
+    found: set[Image] = set()
+    for derivation in items(derivations):
+        for item in items(elements(derivation).get(Tag("SourceImageSequence"), b"")):
+            image = elements(item)
+            uid = image[Tag("ReferencedSOPInstanceUID")].decode("ascii").strip("\0 ")
+            numbers = image.get(Tag("ReferencedFrameNumber"), b"").decode("ascii").strip("\0 ")
+            found |= {(uid, int(number) if number else None) for number in numbers.split("\\")}
+    return frozenset(found)
+
+
+def _first(sequence: bytes) -> Elements:
+    item = next(items(sequence), None)
+    if item is None:
+        raise ValueError("an empty functional group")
+    return elements(item)
+
+
+def _numbers(item: Elements, keyword: str) -> npt.NDArray[np.float64]:
+    """Read decimal strings."""
+    return np.array(item[Tag(keyword)].decode("ascii").strip("\0 ").split("\\"), dtype=np.float64)
+
+
+def _own_grid(frames: list[_Frame], seg: Dataset) -> Grid:
     """Span the slices from the first frame along the normal to the last, as far apart as the SEG says."""
-    first = frames[0]
+    first = frames[0].place
     normal = np.cross(first.across, first.down)
     normal /= np.linalg.norm(normal)
-    heights = np.array([frame.position @ normal for frame in frames])
-    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    step = float(measures.get("SpacingBetweenSlices") or measures.SliceThickness)
+    heights = np.array([frame.place.position @ normal for frame in frames])
+    lowest, step = frames[int(heights.argmin())].place.position, first.step
     affine = np.eye(4)
-    affine[:3] = np.stack([first.across, first.down, normal * step, frames[int(heights.argmin())].position], axis=1)
+    affine[:3] = np.stack([first.across, first.down, normal * step, lowest], axis=1)
     return Grid(affine, (round(float(np.ptp(heights)) / step) + 1, int(seg.Rows), int(seg.Columns)))
 
 
-def _paint(seg: Any, frames: list[_Frame], grid: Grid) -> npt.NDArray[np.uint8]:
+def _slices(frames: list[_Frame], grid: Grid) -> dict[_Place, int]:
+    """Find the slice of each place; raise ResultUnsound where a segment has two frames on one."""
+    positions = grid.slice_positions()
+    slices: dict[_Place, int] = {}
+    claimed: set[tuple[int, int]] = set()
+    for frame in frames:
+        if frame.place not in slices:
+            slices[frame.place] = _slice_of(frame, positions, grid)
+        claim = (frame.segment, slices[frame.place])
+        if claim in claimed:
+            raise ResultUnsound(f"segment {frame.segment} has two frames on slice {claim[1]}")
+        claimed.add(claim)
+    return slices
+
+
+def _paint(seg: Dataset, frames: list[_Frame], slices: dict[_Place, int], grid: Grid) -> npt.NDArray[np.uint8]:
+    """Unpack the frames, eight at a time, each into its slice."""
+    packed = _packed(seg, grid, len(frames))
+    voxels = grid.shape[1] * grid.shape[2]
+    labels = np.zeros((grid.shape[0], voxels), dtype=np.uint8)
+    for start in range(0, len(frames), _TOGETHER):
+        several = frames[start : start + _TOGETHER]
+        part = packed[start * voxels // 8 :][:voxels]
+        masks = np.unpackbits(part, count=len(several) * voxels, bitorder="little").reshape(-1, voxels)
+        for frame, mask in zip(several, masks, strict=True):
+            plane = labels[slices[frame.place]]
+            if np.logical_and(plane, mask).any():
+                raise ResultUnsound(f"segment {frame.segment} overlaps another on slice {slices[frame.place]}")
+            plane |= mask * np.uint8(frame.segment)
+    return labels.reshape(grid.shape)
+
+
+def _packed(seg: Dataset, grid: Grid, frames: int) -> npt.NDArray[np.uint8]:
+    """Give the pixels as they are stored; raise ResultUnsound unless they are one bit each, and all there."""
     if (seg.Rows, seg.Columns) != grid.shape[1:]:
         raise ResultUnsound(f"frames of {seg.Rows} × {seg.Columns} on a grid of {grid.shape[1]} × {grid.shape[2]}")
-    positions = grid.slice_positions()
-    labels = np.zeros(grid.shape, dtype=np.uint8)
-    painted: set[tuple[int, int]] = set()
-    for frame in frames:
-        z = _slice_of(frame, positions, grid)
-        if (frame.segment, z) in painted:
-            raise ResultUnsound(f"segment {frame.segment} has two frames on slice {z}")
-        painted.add((frame.segment, z))
-        mask = seg.get_stored_frame(frame.index + 1) != 0
-        if labels[z][mask].any():
-            raise ResultUnsound(f"segment {frame.segment} overlaps another on slice {z}")
-        labels[z][mask] = frame.segment
-    return labels
+    if seg.BitsAllocated != 1 or seg.file_meta.TransferSyntaxUID.is_encapsulated:
+        raise ResultUnsound("pixels that are not stored as one bit each, uncompressed")
+    packed = np.frombuffer(seg.PixelData, dtype=np.uint8)
+    if len(packed) * 8 < frames * seg.Rows * seg.Columns:
+        raise ResultUnsound(f"pixels end before the last of {frames} frames")
+    return packed
 
 
 def _slice_of(frame: _Frame, positions: npt.NDArray[np.float64], grid: Grid) -> int:
     """Find the slice that a frame lies on with all four corners; raise ResultUnsound where there is none."""
-    offsets = np.linalg.norm(positions - frame.position, axis=1)
+    offsets = np.linalg.norm(positions - frame.place.position, axis=1)
     z = int(offsets.argmin())
     rows, columns = grid.shape[1:]
     far = np.linalg.norm(
-        [(frame.across - grid.affine[:3, 0]) * (columns - 1), (frame.down - grid.affine[:3, 1]) * (rows - 1)],
+        [
+            (frame.place.across - grid.affine[:3, 0]) * (columns - 1),
+            (frame.place.down - grid.affine[:3, 1]) * (rows - 1),
+        ],
         axis=1,
     )
     worst = float(offsets[z] + far.sum())

@@ -1,12 +1,11 @@
-"""What took part in a result: scanner, algorithm and library, as Contributing Equipment (C.12.1.1.5)."""
+"""What took part in a result: scanner and algorithm, as Contributing Equipment (PS3.3 C.12.1.5)."""
 
-from typing import Any
-
-import highdicom as hd
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as DicomCode
 from pydicom.tag import Tag
 
+from dicom_nodes.encode.codes import code_item, standard_code
 from dicom_nodes.encode.identity import Names, derived_uid, plain
 from dicom_nodes.encode.seal import take_bytes
 from dicom_nodes.encode.source import SCANNER, Source, borrow
@@ -18,7 +17,7 @@ _DATE_TIME = "%Y%m%d%H%M%S"
 def list_equipment(source: Source, algorithm: Algorithm, names: Names, result: ResultIdentity) -> list[Dataset]:
     """List what contributed; the scanner only where the source names its maker, whom the standard requires."""
     scanner = _scanner(source)
-    return [*([scanner] if scanner is not None else []), _algorithm(algorithm, names, result), _library(result)]
+    return [*([scanner] if scanner is not None else []), _algorithm(algorithm, names, result)]
 
 
 def _scanner(source: Source) -> Dataset | None:
@@ -43,13 +42,7 @@ def _algorithm(algorithm: Algorithm, names: Names, result: ResultIdentity) -> Da
     return item
 
 
-def _library(result: ResultIdentity) -> Dataset:
-    item: Dataset = hd.ContributingEquipment.for_highdicom()
-    item.ContributionDateTime = result.made_at.strftime(_DATE_TIME)
-    return item
-
-
-def _purpose(code: Any) -> Dataset:
+def _purpose(code: DicomCode) -> Dataset:
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [hd.sr.CodedConcept.from_code(code)]
+    item.PurposeOfReferenceCodeSequence = [code_item(standard_code(code))]
     return item

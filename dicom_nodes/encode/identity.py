@@ -44,6 +44,11 @@ def result_uid(purpose: str, volume: Volume, algorithm: Algorithm, result: Resul
     return derived_uid(purpose, *source, *model)
 
 
+def tracking_uid(volume: Volume, algorithm: Algorithm, result: ResultIdentity, segment_value: int) -> str:
+    """Derive the TrackingUID of one segment, the same in every object that speaks of it, from its label value."""
+    return result_uid(f"segment {segment_value}", volume, algorithm, result)
+
+
 def name_result(volume: Volume, source: Source, algorithm: Algorithm, result: ResultIdentity) -> Names:
     """Name a result after its protocol, side and source."""
     number = _series_number(source)

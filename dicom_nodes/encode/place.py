@@ -1,15 +1,12 @@
-"""Where a Segmentation lies: checked against its source, and written frame by frame as the source has it."""
-
-from typing import Any
+"""Where a Segmentation lies, checked against its source; and what of it its frames share, as the source has it."""
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.sequence import Sequence
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code as DicomCode
+from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import format_number_as_ds
 
+from dicom_nodes.encode.explicit import element, item, raw_element, sequence
 from dicom_nodes.encode.source import Source, SourceFrame
 from dicom_nodes.errors import ResultUnsound
 from dicom_nodes.types import LabelMap, Volume
@@ -52,53 +49,43 @@ def _check_frame(frame: SourceFrame, z: int, first: SourceFrame, volume: Volume)
         raise ResultUnsound(f"frame {z} of the source does not lie on slice {z} of the volume")
 
 
-def place_frames(seg: Any, volume: Volume, source: Source) -> None:
-    """Write place, segment and source of every frame, in the source's own decimal strings.
-
-    A frame of slice z refers to `stand_in_uid(z)` when it comes. The segment's number stands in each frame's own
-    item even where there is one segment only, since Weasis looks nowhere else; each frame has exactly one source.
-    """
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(source.frames[0].orientation)
+def share_place(volume: Volume, source: Source) -> Dataset:
+    """Write the item of the Shared Functional Groups Sequence: what all frames have in common of their place."""
+    orientation, shared = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = list(source.frames[0].orientation)
+    shared.PlaneOrientationSequence = [orientation]
     shared.PixelMeasuresSequence = [_measures(source.frames[0], volume)]
-    identification = shared.pop("SegmentIdentificationSequence", None)
-    seg.pop("DimensionOrganizationType", None)
-    positions = [_position(frame) for frame in source.frames]
-    derivations = [_derivation(frame) for frame in source.frames]
-    for own in seg.PerFrameFunctionalGroupsSequence:
-        z = _slice_of(own.DerivationImageSequence[0].SourceImageSequence[0])
-        own.PlanePositionSequence, own.DerivationImageSequence = positions[z], derivations[z]
-        if identification is not None:
-            own.SegmentIdentificationSequence = identification.value
+    return shared
 
 
-def refer_to_source(seg: Any, volume: Volume, source: Source) -> None:
+def refer_to_source(volume: Volume, source: Source) -> list[RawDataElement]:
     """Name the instances of the volume, each once: one series, and no instance of its other volumes."""
     frames_of: dict[str, list[SourceFrame]] = {}
     for frame in source.frames:
         frames_of.setdefault(frame.ref.sop_instance_uid, []).append(frame)
-    series = Dataset()
-    series.SeriesInstanceUID = volume.series_uid
-    series.ReferencedInstanceSequence = [_reference(frames[0]) for frames in frames_of.values()]
-    seg.ReferencedSeriesSequence = [series]
-    seg.SourceImageSequence = [_reference(frames[0]) for frames in frames_of.values()]
-    for image, frames in zip(seg.SourceImageSequence, frames_of.values(), strict=True):
-        if frames[0].ref.frame_number is not None:
-            image.ReferencedFrameNumber = [frame.ref.frame_number for frame in frames]
+    images = [refer_to(frames[0]) for frames in frames_of.values()]
+    instances = sequence("ReferencedInstanceSequence", *images)
+    series = item(instances + element("SeriesInstanceUID", volume.series_uid))
+    numbered = map(number_frames, frames_of.values())
+    frames_named = b"".join(item(image + numbers) for image, numbers in zip(images, numbered, strict=True))
+    return [raw_element("ReferencedSeriesSequence", series), raw_element("SourceImageSequence", frames_named)]
 
 
-def stand_in_uid(z: int) -> str:
-    """Name slice z for as long as highdicom builds the object."""
-    return f"1.{z}"
+def refer_to(frame: SourceFrame) -> bytes:
+    """Encode the elements that name the instance of a frame."""
+    uid = element("ReferencedSOPInstanceUID", frame.ref.sop_instance_uid)
+    return element("ReferencedSOPClassUID", frame.ref.sop_class_uid) + uid
+
+
+def number_frames(frames: list[SourceFrame]) -> bytes:
+    """Encode which frames of their instance they are; nothing where it has one only."""
+    numbers = [str(frame.ref.frame_number) for frame in frames if frame.ref.frame_number is not None]
+    return element("ReferencedFrameNumber", "\\".join(numbers)) if numbers else b""
 
 
 def floats(texts: tuple[str, ...]) -> npt.NDArray[np.float64]:
     """Read decimal strings."""
     return np.array(texts, dtype=np.float64)
-
-
-def _slice_of(image: Dataset) -> int:
-    return int(str(image.ReferencedSOPInstanceUID).removeprefix("1."))
 
 
 def _measures(frame: SourceFrame, volume: Volume) -> Dataset:
@@ -108,35 +95,3 @@ def _measures(frame: SourceFrame, volume: Volume) -> Dataset:
     measures.SpacingBetweenSlices = format_number_as_ds(volume.spacing_mm[0])
     measures.SliceThickness = frame.thickness or measures.SpacingBetweenSlices
     return measures
-
-
-def _position(frame: SourceFrame) -> Sequence:
-    item = Dataset()
-    item.ImagePositionPatient = list(frame.position)
-    return Sequence([item])
-
-
-def _derivation(frame: SourceFrame) -> Sequence:
-    """Say that the frame was segmented from exactly this image (PS3.3 A.51.5.1, CID 7203 and 7202)."""
-    image = _reference(frame)
-    if frame.ref.frame_number is not None:
-        image.ReferencedFrameNumber = frame.ref.frame_number
-    image.SpatialLocationsPreserved = "YES"
-    image.PurposeOfReferenceCodeSequence = [_code(codes.DCM.SourceImageForImageProcessingOperation)]
-    item = Dataset()
-    item.DerivationCodeSequence = [_code(codes.cid7203.SegmentationImageDerivation)]
-    item.SourceImageSequence = [image]
-    return Sequence([item])
-
-
-def _reference(frame: SourceFrame) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = frame.ref.sop_class_uid
-    item.ReferencedSOPInstanceUID = frame.ref.sop_instance_uid
-    return item
-
-
-def _code(code: DicomCode) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item

@@ -8,26 +8,24 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_nodes.encode.source import LOSSY, Source, borrow, borrow_patient, element_bytes
+from dicom_nodes.encode.source import Source, borrow, borrow_patient, element_bytes
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _CHARACTER_SET = "SpecificCharacterSet"
 
 
-def seal(built: Any, source: Source) -> bytes:
+def seal(built: Any, source: Source, without: frozenset[str] = frozenset()) -> bytes:
     """Encode in Explicit VR Little Endian as a Part 10 file.
 
     All text of our own is ASCII, which every character set of DICOM begins with; so the body is written without
-    one, and the source's SpecificCharacterSet (0008,0005), the lowest tag there is, is put in front of it.
+    one, and the source's SpecificCharacterSet (0008,0005), the lowest tag there is, is put in front of it. What an
+    IOD has no place for of patient and study is named in `without`, by keyword.
     """
-    take_bytes(built, list(borrow_patient(source.header)))
-    if source.lossy is not None:
-        take_bytes(built, list(borrow(source.lossy, LOSSY)))
-    bits = built.NumberOfFrames * built.Rows * built.Columns
-    built["PixelData"].VR = "OB"
-    built.PixelData = built.PixelData[: (bits + 7) // 8]  # the writer pads with zero, highdicom with the digit
+    left_out = {Tag(keyword) for keyword in without}
+    take_bytes(built, [element for element in borrow_patient(source.header) if element.tag not in left_out])
     file = DicomBytesIO()
     file.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(file, _file_meta(built))

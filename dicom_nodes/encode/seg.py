@@ -1,27 +1,32 @@
 """A label map and the volume it was made of → a DICOM-SEG that every viewer opens (PS3.3 A.51), proven by reading.
 
-highdicom builds the object from plain single-frame stand-ins of the source's frames, so that nothing odd in a real
-header reaches it; place, references and patient are then written as the source has them, to the byte.
+The object is put together here, place, references and patient as the source has them, to the byte; its many frames
+are encoded in `frames.py`, and what will be sent is decoded by a room that knows nothing of how it was made.
 """
 
 import io
-from typing import Any
 
-import highdicom as hd
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.tag import Tag
+from pydicom.uid import SegmentationStorage
 
 from dicom_nodes.decode import Grid, read_seg
 from dicom_nodes.encode.equipment import list_equipment
+from dicom_nodes.encode.frames import Frames, encode_groups, list_frames, pack
 from dicom_nodes.encode.identity import Names, derived_uid, name_result, result_uid
-from dicom_nodes.encode.place import check_grid, floats, place_frames, refer_to_source, stand_in_uid
-from dicom_nodes.encode.seal import seal
-from dicom_nodes.encode.segments import describe_segments, number_segments, present_segments
-from dicom_nodes.encode.source import Source, read_source
+from dicom_nodes.encode.place import check_grid, floats, refer_to_source, share_place
+from dicom_nodes.encode.seal import seal, take_bytes
+from dicom_nodes.encode.segments import count_voxels, describe_segments, number_segments, present_segments
+from dicom_nodes.encode.source import LOSSY, REQUIRED, Source, borrow, read_source
 from dicom_nodes.errors import ResultUnsound
 from dicom_nodes.types import Algorithm, LabelMap, ResultIdentity, Volume
+
+_DIMENSIONS = (
+    ("ReferencedSegmentNumber", "SegmentIdentificationSequence", "Referenced Segment Number"),
+    ("ImagePositionPatient", "PlanePositionSequence", "Image Position Patient"),
+)
 
 
 def encode_seg(label_map: LabelMap, volume: Volume, result: ResultIdentity) -> Dataset:
@@ -33,95 +38,92 @@ def encode_seg(label_map: LabelMap, volume: Volume, result: ResultIdentity) -> D
 
     Raises EmptyResult where nothing is labelled, ResultUnsound where label map, volume and source do not agree.
     """
-    present = present_segments(label_map)
+    voxels = count_voxels(label_map.array)
+    present = present_segments(label_map, voxels)
     source = read_source(volume)
     check_grid(label_map, volume, source)
-    names = name_result(volume, source, label_map.algorithm, result)
+    algorithm = label_map.algorithm
+    names = name_result(volume, source, algorithm, result)
     numbers = number_segments(label_map.array, present)
-    items = describe_segments(present, volume, label_map.algorithm, names.algorithm, result)
-    seg = _build(numbers, items, volume, label_map.algorithm, result, names, source)
-    place_frames(seg, volume, source)
-    refer_to_source(seg, volume, source)
-    _name_makers(seg, names, volume, label_map.algorithm, result, source)
+    seg = _describe(volume, algorithm, result, names, source)
+    segments = describe_segments(present, volume, algorithm, names.algorithm, result)
+    take_bytes(seg, [segments, *refer_to_source(volume, source)])
+    frames = list_frames(voxels[:, [segment.value for segment in present]])
+    _add_frames(seg, numbers, frames, volume, source)
     encoded = seal(seg, source)
     prove(encoded, numbers, volume, source)
     return dcmread(io.BytesIO(encoded))
 
 
-def _build(
-    numbers: npt.NDArray[np.uint8],
-    items: list[Any],
-    volume: Volume,
-    algorithm: Algorithm,
-    result: ResultIdentity,
-    names: Names,
-    source: Source,
-) -> Any:
-    """Have highdicom build the object: a hd.seg.Segmentation with the stand-ins' references."""
-    return hd.seg.Segmentation(
-        source_images=_stand_ins(volume, source),
-        pixel_array=numbers,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=items,
-        series_instance_uid=result_uid("series", volume, algorithm, result),
-        series_number=names.series_number,
-        sop_instance_uid=result_uid("instance", volume, algorithm, result),
-        instance_number=1,
-        manufacturer=result.manufacturer,
-        manufacturer_model_name=result.model_name,
-        software_versions=result.software_version,
-        device_serial_number=result.device_serial,
-        content_label=names.content_label,
-        content_description=names.content_description,
-        content_creator_name=f"{result.manufacturer}^{result.model_name}",
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        omit_empty_frames=True,
-        series_description=names.series_description,
-        content_date=result.made_at.date(),
-        content_time=result.made_at.time(),
-    )
-
-
-def _stand_ins(volume: Volume, source: Source) -> list[Dataset]:
-    """Make a plain MR header for each slice, of the place alone; SOPInstanceUID is the slice's number."""
+def _describe(
+    volume: Volume, algorithm: Algorithm, result: ResultIdentity, names: Names, source: Source
+) -> Dataset:
+    """Write what the object is, who made it and when."""
+    seg = Dataset()
+    for keyword in REQUIRED:
+        setattr(seg, keyword, None)  # until the source's take their place
+    seg.SOPClassUID = SegmentationStorage
+    seg.SOPInstanceUID = result_uid("instance", volume, algorithm, result)
+    seg.StudyInstanceUID = volume.study_uid
+    seg.SeriesInstanceUID = result_uid("series", volume, algorithm, result)
     frame_of_reference = volume.frame_of_reference_uid or derived_uid("frame of reference", volume.series_uid)
-    made = []
-    for z, frame in enumerate(source.frames):
-        image = Dataset()
-        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, stand_in_uid(z)
-        image.StudyInstanceUID, image.SeriesInstanceUID = volume.study_uid, volume.series_uid
-        image.FrameOfReferenceUID, image.Modality = frame_of_reference, "MR"
-        image.PatientID = image.PatientName = image.PatientBirthDate = image.PatientSex = ""
-        image.AccessionNumber = image.StudyID = ""
-        image.StudyDate = image.StudyTime = None
-        image.Rows, image.Columns = frame.rows, frame.columns
-        image.ImagePositionPatient = list(frame.position)
-        image.ImageOrientationPatient = list(source.frames[0].orientation)
-        image.PixelSpacing, image.SliceThickness = list(source.frames[0].spacing), "1"
-        made.append(image)
-    return made
-
-
-def _name_makers(
-    seg: Any, names: Names, volume: Volume, algorithm: Algorithm, result: ResultIdentity, source: Source
-) -> None:
-    """Replace what highdicom draws from chance and the clock, and name equipment, side and loss of the pixels."""
-    seg.ContributingEquipmentSequence = list_equipment(source, algorithm, names, result)
-    seg.LossyImageCompression = "00" if source.lossy is None else "01"
+    seg.FrameOfReferenceUID = frame_of_reference
+    seg.Modality, seg.ImageType, seg.InstanceNumber = "SEG", ["DERIVED", "PRIMARY"], 1
+    seg.SeriesNumber, seg.SeriesDescription = names.series_number, names.series_description
+    seg.InstanceCreationDate = seg.SeriesDate = seg.ContentDate = result.made_at.date()
+    seg.InstanceCreationTime = seg.SeriesTime = seg.ContentTime = result.made_at.time()
+    seg.Manufacturer, seg.ManufacturerModelName = result.manufacturer, result.model_name
+    seg.SoftwareVersions, seg.DeviceSerialNumber = result.software_version, result.device_serial
+    seg.ContentLabel, seg.ContentDescription = names.content_label, names.content_description
+    seg.ContentCreatorName = f"{result.manufacturer}^{result.model_name}"
     if result.laterality:
         seg.Laterality = str(result.laterality)
-    organization = result_uid("dimensions", volume, algorithm, result)
-    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
-        item.DimensionOrganizationUID = organization
-    date, time = seg.ContentDate, seg.ContentTime
-    seg.InstanceCreationDate = seg.SeriesDate = date
-    seg.InstanceCreationTime = seg.SeriesTime = time
+    seg.ContributingEquipmentSequence = list_equipment(source, algorithm, names, result)
+    _add_dimensions(seg, result_uid("dimensions", volume, algorithm, result))
+    return seg
+
+
+def _add_dimensions(seg: Dataset, organization_uid: str) -> None:
+    """Say that frames are told apart by segment and then by place (PS3.3 C.7.6.17)."""
+    organization = Dataset()
+    organization.DimensionOrganizationUID = organization_uid
+    seg.DimensionOrganizationSequence = [organization]
+    seg.DimensionIndexSequence = []
+    for pointer, group, label in _DIMENSIONS:
+        index = Dataset()
+        index.DimensionOrganizationUID = organization_uid
+        index.DimensionIndexPointer, index.FunctionalGroupPointer = Tag(pointer), Tag(group)
+        index.DimensionDescriptionLabel = label
+        seg.DimensionIndexSequence.append(index)
+
+
+def _add_frames(
+    seg: Dataset, numbers: npt.NDArray[np.uint8], frames: Frames, volume: Volume, source: Source
+) -> None:
+    """Write the pixels (PS3.3 C.7.6.3, C.8.20.2) and where each frame of them lies."""
+    seg.NumberOfFrames, seg.Rows, seg.Columns = len(frames), *numbers.shape[1:]
+    seg.SamplesPerPixel, seg.PhotometricInterpretation = 1, "MONOCHROME2"
+    seg.BitsAllocated, seg.BitsStored, seg.HighBit, seg.PixelRepresentation = 1, 1, 0, 0
+    seg.SegmentationType, seg.SegmentsOverlap, seg.PresentationLUTShape = "BINARY", "NO", "IDENTITY"
+    seg.LossyImageCompression = "00" if source.lossy is None else "01"
+    if source.lossy is not None:
+        take_bytes(seg, list(borrow(source.lossy, LOSSY)))
+    seg.SharedFunctionalGroupsSequence = [share_place(volume, source)]
+    take_bytes(seg, [encode_groups(frames, source)])
+    seg.add_new("PixelData", "OB", pack(numbers, frames))
 
 
 def prove(encoded: bytes, numbers: npt.NDArray[np.uint8], volume: Volume, source: Source) -> None:
-    """Decode what will be sent; raise ResultUnsound unless every voxel lies where the source's headers put it."""
+    """Decode what will be sent; raise ResultUnsound unless every voxel lies where the source's headers put it.
+
+    By position and by reference: some viewers go by the one, some by the other.
+    """
     positions = np.array([floats(frame.position) for frame in source.frames])
     decoded = read_seg(io.BytesIO(encoded), Grid(volume.affine, volume.shape, positions))
     if not np.array_equal(decoded.labels, numbers):
         wrong = int(np.count_nonzero(decoded.labels != numbers))
         raise ResultUnsound(f"the encoded object differs from the label map in {wrong} voxels")
+    for z, images in decoded.images.items():
+        ref = source.frames[z].ref
+        if images != {(ref.sop_instance_uid, ref.frame_number)}:
+            raise ResultUnsound(f"the encoded object refers slice {z} to another image than it was made of")

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from dicom_nodes.errors import ResultUnsound
+from dicom_nodes.scan import scan
 from dicom_nodes.types import FrameRef, Volume
 
 PATIENT_AND_STUDY = (
@@ -57,6 +58,13 @@ SCANNER = (
 LOSSY = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 ONE_PATIENT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
+_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
+_FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_LOSSY_OR_NOT = ("LossyImageCompression", *LOSSY)
+_OF_EVERY_FILE = {
+    int(tag): tag
+    for tag in map(Tag, (*ONE_PATIENT, *_LOSSY_OR_NOT, *_PLACE, *_FUNCTIONAL_GROUPS, "Rows", "Columns"))
+}
 _DS_LENGTH = 16
 _WORD_BYTES = {"US": 2, "SS": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}
 _LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
@@ -91,8 +99,9 @@ def read_source(volume: Volume) -> Source:
     Raises ResultUnsound where the files are not of one patient, study, series and frame of reference, or where a
     frame has no position: both would have kept the series from becoming a volume, unless the files have changed.
     """
-    headers = {path: _header(path) for path in dict.fromkeys(ref.path for ref in volume.frames)}
-    first = headers[volume.frames[0].path]
+    first_path, *other_paths = dict.fromkeys(ref.path for ref in volume.frames)
+    first = _header(first_path)
+    headers = {first_path: first} | {path: _header_of_frame(path) for path in other_paths}
     for header in headers.values():
         _check_same_patient(first, header)
     frames = tuple(_place(headers[ref.path], ref) for ref in volume.frames)
@@ -147,6 +156,13 @@ def _header(path: Path) -> Dataset:
         return dcmread(path, stop_before_pixels=True, force=True)
 
 
+def _header_of_frame(path: Path) -> Dataset:
+    """Read what is asked of every file; all that it says only where it is written in an unusual way."""
+    with path.open("rb") as file:
+        scanned = scan(file, _OF_EVERY_FILE)
+    return scanned[0] if scanned is not None else _header(path)
+
+
 def _check_same_patient(first: Dataset, other: Dataset) -> None:
     for keyword in ONE_PATIENT:
         if _value(first, keyword) != _value(other, keyword):
@@ -160,10 +176,7 @@ def _value(dataset: Dataset, keyword: str) -> bytes:
 
 def _place(header: Dataset, ref: FrameRef) -> SourceFrame:
     items = [header] if ref.frame_number is None else _functional_groups(header, ref.frame_number)
-    found = {
-        keyword: next((value for item in items if (value := texts(item, keyword))), ())
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
-    }
+    found = {keyword: next((value for item in items if (value := texts(item, keyword))), ()) for keyword in _PLACE}
     position, orientation, spacing, thickness = (tuple(map(fit_ds, value)) for value in found.values())
     if (len(position), len(orientation), len(spacing)) != (3, 6, 2):
         raise ResultUnsound(f"frame {ref.frame_number or 1} of {ref.sop_instance_uid} has no place in the patient")
@@ -173,8 +186,7 @@ def _place(header: Dataset, ref: FrameRef) -> SourceFrame:
 
 def _functional_groups(header: Dataset, frame_number: int) -> list[Dataset]:
     """List the items that describe one frame of a multi-frame image, the frame's own before the shared ones."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    shared = header.get("SharedFunctionalGroupsSequence") or []
+    per_frame, shared = (header.get(keyword) or [] for keyword in _FUNCTIONAL_GROUPS)
     macros = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     groups = [*per_frame[frame_number - 1 : frame_number], *shared]
     return [*(group[macro].value[0] for group in groups for macro in macros if group.get(macro)), header]

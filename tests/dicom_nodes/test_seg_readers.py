@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK
-from pydicom import dcmwrite
+from pydicom import Dataset, dcmwrite
 
-from dicom_nodes.encode import ENCODERS
+from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.types import Affine, Volume
 from tests.dicom_nodes import seg_sources as made
 
@@ -25,6 +25,18 @@ DCENTVFY = shutil.which("dcentvfy")
 DCMQI = Path(sysconfig.get_path("scripts")) / "segimage2itkimage"
 
 Reader = Callable[[Path], tuple[npt.NDArray[np.generic], Affine]]
+
+
+def lossy(image: Dataset) -> None:
+    image.LossyImageCompression, image.LossyImageCompressionRatio = "01", "12.5"
+    image.LossyImageCompressionMethod = "ISO_15444_1"
+
+
+def bare(image: Dataset) -> None:
+    for keyword in ("PatientName", "PatientBirthDate", "AccessionNumber", "StudyTime", "ReferringPhysicianName"):
+        del image[keyword]
+    del image.FrameOfReferenceUID, image.SliceThickness, image.Manufacturer, image.PositionReferenceIndicator
+
 
 CASES: dict[str, tuple[Callable[[Path], Volume], tuple[int, ...]]] = {
     "axial": (partial(made.classic, geometry=made.AXIAL), (1, 2, 3)),
@@ -38,6 +50,9 @@ CASES: dict[str, tuple[Callable[[Path], Volume], tuple[int, ...]]] = {
     "101 x 83, oblique": (partial(made.classic, geometry=made.unit(made.ODD_OBLIQUE)), (1, 2)),
     "one segment": (partial(made.classic, geometry=made.ODD), (4,)),
     "44 segments": (partial(made.classic, geometry=made.ODD), tuple(range(1, 45))),
+    "100 segments": (partial(made.classic, geometry=made.ODD), tuple(range(1, 101))),
+    "source with loss": (partial(made.classic, geometry=made.AXIAL, change=lossy), (1, 2)),
+    "source that says little": (partial(made.classic, geometry=made.AXIAL, change=bare), (1, 2)),
     "gaps in the labels": (partial(made.classic, geometry=made.AXIAL), (2, 7, 250)),
     "enhanced, frames shuffled": (
         partial(made.enhanced, geometry=made.unit(made.OBLIQUE), order=(4, 2, 5, 1, 3)),
@@ -55,7 +70,7 @@ def encode(folder: Path, case: str) -> tuple[Path, Volume, npt.NDArray[np.uint8]
     volume = make(source)
     label_map = made.label_map(volume, *values)
     path = folder / "seg.dcm"
-    dcmwrite(path, ENCODERS["seg"](label_map, volume, made.identity()))
+    dcmwrite(path, encode_seg(label_map, volume, made.identity()))
     return path, volume, np.searchsorted([0, *values], label_map.array).astype(np.uint8)
 
 

@@ -1,0 +1,247 @@
+"""A label map to a DICOM-SEG on disk: ours against highdicom and dcmqi's `itkimage2segimage`, in one run.
+
+    python -m benchmarks.seg [--segments 44] [--slices 80] [--side 256] [--runs 5]
+
+Each writes the same labels as a BINARY SEG over the same MR series, in turns, in a process of its own that has
+written it once before. Ours begins with the files of the series and ends with the SEG decoded again, found equal,
+and written; highdicom's time is that of its constructor and of `save_as` alone, with the headers read before;
+dcmqi's is that of its command. Every file is then decoded by ours and by highdicom and compared with the label map
+that went in. Peak memory is the proportional set size of the whole process; idle is what it has with its libraries
+loaded and nothing written.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from pydicom import dcmread, dcmwrite
+from pydicom.sr.codedict import codes
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.seg_input import SPACING_MM, draw, segments, write_series
+from benchmarks.series import measure
+from dicom_nodes.decode import Grid, read_seg
+from dicom_nodes.encode.seg import encode_seg
+from dicom_nodes.headers import read_headers
+from dicom_nodes.types import Algorithm, Code, LabelMap, ResultIdentity, Segment, Volume
+from dicom_nodes.volumes import find_volumes
+
+DCMQI = Path(sysconfig.get_path("scripts")) / "itkimage2segimage"
+
+
+Writing = Callable[[], tuple[float, float]]
+"""Write the SEG; gives the seconds and the peak memory of the process in MiB."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one way of writing took."""
+
+    name: str
+    seconds: list[float]
+    peak_mib: float
+    idle_mib: float | None
+    """Of the same process without writing; None where it is not known."""
+    path: Path
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--segments", type=int, default=44)
+    parser.add_argument("--slices", type=int, default=80)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--write", choices=sorted(WRITERS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.write:
+        _write(chosen.write, chosen.folder, chosen.runs)
+        return
+    with tempfile.TemporaryDirectory(prefix="seg-") as name:
+        _compare(Path(name), (chosen.slices, chosen.side, chosen.side), chosen.segments, chosen.runs)
+
+
+def write_ours(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
+    """From the series on disk to a proven SEG on disk; gives the seconds."""
+    volume = _volume(folder / "series")
+    algorithm = Algorithm("benchmark", "1", "benchmark", phantom=True)
+    label_map = LabelMap(labels, volume.affine, segments(int(labels.max())), algorithm)
+    made_at = datetime(2026, 1, 1)  # noqa: DTZ001  # a site's time, as DICOM has it
+    identity = ResultIdentity("benchmark", "abdomen", 1, None, made_at, "1", "1")
+    began = time.perf_counter()
+    dcmwrite(folder / "sagittal.dcm", encode_seg(label_map, volume, identity))
+    return time.perf_counter() - began
+
+
+def write_highdicom(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
+    """From headers in memory to a SEG on disk; gives the seconds."""
+    volume = _volume(folder / "series")
+    images = [dcmread(frame.path) for frame in volume.frames]
+    descriptions = [_describe(segment) for segment in segments(int(labels.max()))]
+    began = time.perf_counter()
+    seg = hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=labels,
+        segmentation_type="BINARY",
+        segment_descriptions=descriptions,
+        series_instance_uid=hd.UID(),
+        series_number=900,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="highdicom",
+        manufacturer_model_name="benchmark",
+        software_versions="1",
+        device_serial_number="1",
+        omit_empty_frames=True,
+    )
+    seg.save_as(folder / "highdicom.dcm")
+    return time.perf_counter() - began
+
+
+WRITERS: dict[str, Callable[[Path, npt.NDArray[np.uint8]], float]] = {
+    "sagittal": write_ours,
+    "highdicom": write_highdicom,
+}
+
+
+def _write(name: str, folder: Path, runs: int) -> None:
+    labels = np.load(folder / "labels.npy")
+    print(json.dumps([WRITERS[name](folder, labels) for _ in range(runs)]))
+
+
+def _compare(folder: Path, shape: tuple[int, int, int], count: int, runs: int) -> None:
+    labels = draw(shape, count)
+    write_series(folder / "series", shape)
+    np.save(folder / "labels.npy", labels)
+    writers = {name: _by_python(name, folder) for name in ("highdicom", "sagittal")}
+    if DCMQI.exists():
+        writers["dcmqi"] = _by_dcmqi(folder, labels)
+    else:
+        print(f"dcmqi is left out: there is no {DCMQI.name} beside Python (PyPI package dcmqi)")
+    taken = [[write() for write in writers.values()] for _ in range(runs)]
+    measured = []
+    for name, several in zip(writers, zip(*taken, strict=True), strict=True):
+        idle = None if name == "dcmqi" else measure(_command(name, folder, 0))[2]
+        seconds, peak = [s for s, _ in several], max(mib for _, mib in several)
+        measured.append(Measured(name, seconds, peak, idle, folder / f"{name}.dcm"))
+    frames = int(dcmread(measured[0].path, stop_before_pixels=True).NumberOfFrames)
+    z, y, x = shape
+    title = f"{count} segments, {x} x {y} x {z}, {frames} frames; seconds: min / median / max of {runs}"
+    Console(width=120).print(_table(title, measured, folder, labels))
+
+
+def _command(name: str, folder: Path, runs: int) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.seg", "--folder", str(folder), "--write", name, "--runs", str(runs)]
+
+
+def _by_python(name: str, folder: Path) -> Writing:
+    """Write twice in one process; the second time counts."""
+
+    def write() -> tuple[float, float]:
+        out, _, peak = measure(_command(name, folder, 2))
+        return json.loads(out)[-1], peak
+
+    return write
+
+
+def _by_dcmqi(folder: Path, labels: npt.NDArray[np.uint8]) -> Writing:
+    image, meta, path = folder / "labels.nrrd", folder / "meta.json", folder / "dcmqi.dcm"
+    itk = sitk.GetImageFromArray(labels)
+    itk.SetSpacing(SPACING_MM[::-1])
+    sitk.WriteImage(itk, image)
+    meta.write_text(json.dumps(_dcmqi_meta(int(labels.max()))), encoding="ascii")
+    command = [str(DCMQI), "--inputImageList", str(image), "--inputMetadata", str(meta)]
+    command += ["--inputDICOMDirectory", str(folder / "series"), "--outputDICOM", str(path), "--skip", "1"]
+
+    def write() -> tuple[float, float]:
+        _, seconds, peak = measure(command)
+        return seconds, peak
+
+    return write
+
+
+def _dcmqi_meta(count: int) -> dict[str, object]:
+    attributes = [
+        {
+            "labelID": segment.value,
+            "SegmentLabel": segment.name,
+            "SegmentDescription": segment.name,
+            "SegmentAlgorithmType": "AUTOMATIC",
+            "SegmentAlgorithmName": "benchmark",
+            "SegmentedPropertyCategoryCodeSequence": _coded(segment.category),
+            "SegmentedPropertyTypeCodeSequence": _coded(segment.type),
+            "recommendedDisplayRGBValue": list(segment.rgb),
+        }
+        for segment in segments(count)
+    ]
+    series = {"SeriesDescription": "benchmark", "SeriesNumber": "900", "InstanceNumber": "1"}
+    names = {"ContentCreatorName": "benchmark", "BodyPartExamined": "ABDOMEN"}
+    return {**names, **series, "ClinicalTrialSeriesID": "1", "ClinicalTrialTimePointID": "1",
+            "segmentAttributes": [attributes]}  # fmt: skip
+
+
+def _coded(code: Code) -> dict[str, str]:
+    return {"CodeValue": code.value, "CodingSchemeDesignator": code.scheme, "CodeMeaning": code.meaning}
+
+
+def _table(title: str, measured: list[Measured], folder: Path, labels: npt.NDArray[np.uint8]) -> Table:
+    table = Table(title=title)
+    for column in ("", "seconds", "ratio", "peak memory", "idle", "size", "voxels"):
+        table.add_column(column, justify="left" if not column else "right")
+    slowest = statistics.median(measured[0].seconds)
+    for one in measured:
+        ratio = slowest / statistics.median(one.seconds)
+        idle = "" if one.idle_mib is None else f"{one.idle_mib:.0f} MiB"
+        size = f"{one.path.stat().st_size / 2**20:.2f} MiB"
+        equal = "equal" if is_equal(one.path, _volume(folder / "series"), labels) else "DIFFERENT"
+        table.add_row(one.name, _three(one.seconds), f"{ratio:.1f}", f"{one.peak_mib:.0f} MiB", idle, size, equal)
+    return table
+
+
+def is_equal(path: Path, volume: Volume, labels: npt.NDArray[np.uint8]) -> bool:
+    """Whether ours reads each voxel where it was, and highdicom as many of each segment."""
+    by_place = read_seg(path, Grid(volume.affine, volume.shape)).labels
+    by_highdicom = hd.seg.segread(path).get_volume(combine_segments=True).array
+    given, read = (np.bincount(array.ravel(), minlength=256)[1:] for array in (labels, by_highdicom))
+    return np.array_equal(by_place, labels) and np.array_equal(given, read)
+
+
+def _three(seconds: list[float]) -> str:
+    return f"{min(seconds):.2f} / {statistics.median(seconds):.2f} / {max(seconds):.2f}"
+
+
+def _describe(segment: Segment) -> hd.seg.SegmentDescription:
+    return hd.seg.SegmentDescription(
+        segment_number=segment.value,
+        segment_label=segment.name,
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=codes.SCT.Kidney,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="benchmark", family=codes.DCM.ArtificialIntelligence, version="1"
+        ),
+        display_color=hd.color.CIELabColor.from_rgb(*segment.rgb),
+    )
+
+
+def _volume(series: Path) -> Volume:
+    (volume,) = find_volumes(read_headers(sorted(series.iterdir()))).volumes
+    return volume
+
+
+if __name__ == "__main__":
+    main()
