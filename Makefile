@@ -40,8 +40,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-system:                 ## the real parts that tests speak to: Redis, Orthanc, dcmtk, dicom3tools
+system:                 ## the real parts that tests speak to: Redis, Orthanc, dcmtk, dicom3tools, a browser and OHIF
 	@.ci/system-packages
+	@.ci/viewers
 
 bench: $(READY) system
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,1 @@
+"""Clinical viewers, run for real: what they show of our results."""
