@@ -1,4 +1,4 @@
-"""Storage SCP and C-ECHO: associations of other nodes in, durable files and `heard(Instance)` out.
+"""Storage SCP, C-ECHO and reports of storage commitment: associations in, durable files and `heard(Instance)` out.
 
 A C-STORE is answered with Success after its file is flushed and renamed and `heard` has returned. Statuses are
 those of PS3.4 Table B.2-1: A700 where this side lacks resources (the sender may try again), A900 where command and
@@ -20,6 +20,7 @@ from pynetdicom.pdu_primitives import A_ABORT
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
+from dicom_nodes.commitment import Reported, answer_report, heard_as_user
 from dicom_nodes.filing import file_instance
 from dicom_nodes.listener import Listener, listener, prepare_pynetdicom
 from dicom_nodes.negotiation import ScpSettings, preferred, storage_classes
@@ -57,7 +58,9 @@ class StorageScp:
 
     `heard(Instance)` follows each durable file and precedes its Success; if it raises, the sender is told A700 and
     may send again. `ended(AssociationEnded)` comes once for each accepted association, after its last instance.
-    `refused(InstanceRefused)` precedes each failure status. They are called from the association's own thread.
+    `refused(InstanceRefused)` precedes each failure status. `reported(CommitmentReport)` precedes the answer to a
+    report on what we asked another node to keep; without it none is taken. They are called from the association's
+    own thread.
     """
 
     def __init__(
@@ -67,10 +70,11 @@ class StorageScp:
         heard: Callable[[Instance], None],
         ended: Callable[[AssociationEnded], None],
         refused: Callable[[InstanceRefused], None],
+        reported: Reported | None = None,
     ) -> None:
         self._settings = settings
         self._folder = folder
-        self._heard, self._ended, self._refused = heard, ended, refused
+        self._heard, self._ended, self._refused, self._reported = heard, ended, refused, reported
         self._sop_classes = (
             storage_classes(settings.other_storage) | settings.extra_sop_classes | {str(Verification)}
         )
@@ -116,7 +120,9 @@ class StorageScp:
         self._server = self._thread = None
 
     def _handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
+        hears = [] if self._reported is None else [(evt.EVT_N_EVENT_REPORT, self._on_report)]
         return [
+            *hears,
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_C_STORE, self._on_c_store),
@@ -136,6 +142,12 @@ class StorageScp:
             for sop_class, offered in proposed.items()
             if (syntaxes := preferred(offered))
         ]
+        if self._reported and (context := heard_as_user(event.assoc.requestor)):
+            event.assoc.acceptor.supported_contexts = [*event.assoc.acceptor.supported_contexts, context]
+
+    def _on_report(self, event: Any) -> tuple[int, None]:
+        assert self._reported is not None  # bound only where there is someone to tell
+        return answer_report(event, self._reported)
 
     def _on_accepted(self, event: Any) -> None:
         association = _Association(calling_aet=event.assoc.requestor.ae_title.strip())

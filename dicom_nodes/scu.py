@@ -33,12 +33,12 @@ _TRANSIENT = 2  # result of an A-ASSOCIATE-RJ, PS3.8 9.3.4
 
 def echo(node: Node, calling_aet: str, timeout_seconds: float = 10) -> None:
     """Ask a node with C-ECHO whether it is there; raises Unreachable or Refused if it is not."""
-    with _association(node, calling_aet, [build_context(Verification)], timeout_seconds) as association:
+    with associated(node, calling_aet, [build_context(Verification)], timeout_seconds) as association:
         answer = association.send_c_echo()
     if "Status" not in answer:
-        raise Unreachable(f"{_named(node)}: no answer to C-ECHO")
+        raise Unreachable(f"{named(node)}: no answer to C-ECHO")
     if answer.Status != 0x0000:
-        raise Refused(_named(node), answer.Status, str(answer.get("ErrorComment", "")))
+        raise Refused(named(node), answer.Status, str(answer.get("ErrorComment", "")))
 
 
 def count_instances(
@@ -50,7 +50,7 @@ def count_instances(
     at IMAGE level are counted.
     """
     contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
-    with _association(node, calling_aet, contexts, timeout_seconds) as association:
+    with associated(node, calling_aet, contexts, timeout_seconds) as association:
         series = _matches(
             association, node, _query("SERIES", study_uid, series_uid, "NumberOfSeriesRelatedInstances")
         )
@@ -79,7 +79,7 @@ def store(
     for first in range(0, len(wanted), _MOST_CONTEXTS):
         batch = wanted[first : first + _MOST_CONTEXTS]
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in batch]
-        with _association(node, calling_aet, contexts, timeout_seconds) as association:
+        with associated(node, calling_aet, contexts, timeout_seconds) as association:
             accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts}
             files = [path for path in needs if needs[path][0] in batch]
             for message_id, path in enumerate(files):
@@ -95,9 +95,9 @@ def _stored(association: Any, node: Node, path: Path, sop_instance_uid: str, mes
     try:
         answer = association.send_c_store(path, msg_id=message_id, priority=0)
     except RuntimeError as error:  # pynetdicom: the association is no longer established
-        raise Unreachable(f"{_named(node)}: the association broke before C-STORE") from error
+        raise Unreachable(f"{named(node)}: the association broke before C-STORE") from error
     if "Status" not in answer:
-        raise Unreachable(f"{_named(node)}: no answer to C-STORE of {sop_instance_uid}")
+        raise Unreachable(f"{named(node)}: no answer to C-STORE of {sop_instance_uid}")
     return StoreOutcome(sop_instance_uid, int(answer.Status), str(answer.get("ErrorComment", "")))
 
 
@@ -123,13 +123,13 @@ def _matches(association: Any, node: Node, query: Dataset) -> list[Dataset]:
     answers = association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind)
     for status, identifier in answers:
         if "Status" not in status:
-            raise Unreachable(f"{_named(node)}: no answer to C-FIND")
+            raise Unreachable(f"{named(node)}: no answer to C-FIND")
         if status.Status in (0xFF00, 0xFF01):
             matches.extend([identifier] if identifier is not None else [])
         elif status.Status == 0xA700:
-            raise Unreachable(f"{_named(node)}: out of resources for C-FIND")
+            raise Unreachable(f"{named(node)}: out of resources for C-FIND")
         elif status.Status != 0x0000:
-            raise Refused(_named(node), status.Status, str(status.get("ErrorComment", "")))
+            raise Refused(named(node), status.Status, str(status.get("ErrorComment", "")))
     return matches
 
 
@@ -153,8 +153,8 @@ class _Requestor(AE):  # type: ignore[misc]  # pynetdicom is untyped
 
 
 @contextmanager
-def _association(node: Node, calling_aet: str, contexts: list[Any], timeout_seconds: float) -> Iterator[Any]:
-    """An established association, released at the end; raises Unreachable or Refused if there is none to be had."""
+def associated(node: Node, calling_aet: str, contexts: list[Any], timeout_seconds: float) -> Iterator[Any]:
+    """Give an established association, released at the end; raises Unreachable or Refused if none is to be had."""
     _prepare_pynetdicom()
     ae = _Requestor(calling_aet)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -170,7 +170,7 @@ def _association(node: Node, calling_aet: str, contexts: list[Any], timeout_seco
         yield association
         association.release()
     except socket.gaierror as error:
-        raise Unreachable(f"{_named(node)}: {error.strerror}") from error
+        raise Unreachable(f"{named(node)}: {error.strerror}") from error
     finally:
         _close(ae)
 
@@ -207,13 +207,13 @@ def _why_not(association: Any, node: Node, connected: bool) -> Refused | Unreach
     if association.is_rejected and answer is not None:
         reason = f"association rejected: {answer.reason_str}"
         if answer.result == _TRANSIENT:
-            return Unreachable(f"{_named(node)}: {reason}")
-        return Refused(_named(node), None, reason)
+            return Unreachable(f"{named(node)}: {reason}")
+        return Refused(named(node), None, reason)
     if association.rejected_contexts:
         asked = [(c.abstract_syntax, c.transfer_syntax) for c in association.requestor.requested_contexts]
-        return Refused(_named(node), None, "; ".join(_no_context(uid, *syntaxes) for uid, syntaxes in asked))
+        return Refused(named(node), None, "; ".join(_no_context(uid, *syntaxes) for uid, syntaxes in asked))
     why = "the association was aborted or not answered" if connected else "no connection"
-    return Unreachable(f"{_named(node)}: {why}")
+    return Unreachable(f"{named(node)}: {why}")
 
 
 def _no_context(sop_class_uid: str, *transfer_syntax_uids: str) -> str:
@@ -221,5 +221,6 @@ def _no_context(sop_class_uid: str, *transfer_syntax_uids: str) -> str:
     return f"no presentation context for {UID(sop_class_uid).name} in {syntaxes}"
 
 
-def _named(node: Node) -> str:
+def named(node: Node) -> str:
+    """A node as messages call it."""
     return f"{node.aet}@{node.host}:{node.port}"

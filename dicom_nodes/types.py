@@ -194,6 +194,47 @@ class ResultIdentity:
     model_name: str = "Sagittal"
 
 
+class Edge(StrEnum):
+    """Where a structure reaches the end of what was imaged, so that more of it may lie beyond."""
+
+    IN_PLANE = "in-plane"
+    FIRST_SLICE = "first slice"
+    LAST_SLICE = "last slice"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured of one segment on the voxels of the volume that it was found in."""
+
+    value: int
+    """The segment's value in the label map."""
+    volume_ml: float
+    mean: float | None
+    """Of the pixel values, rescaled as the header says, in arbitrary units; None where they are not finite."""
+    sd: float | None
+    """Their standard deviation, as of a whole population; None as `mean`."""
+    slices: int
+    """How many slices have voxels of it."""
+    first_slice: int
+    """0-based, in the order of the volume, as `last_slice`."""
+    last_slice: int
+    edges: tuple[Edge, ...]
+    """Empty where it is seen whole."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """All that the output objects of one job are made of."""
+
+    label_map: LabelMap
+    volume: Volume
+    identity: ResultIdentity
+    measurements: tuple[Measurement, ...]
+    """Of every segment that has voxels."""
+    notes: tuple[str, ...] = ()
+    """What the checks found, one sentence each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A DICOM application entity to talk to."""
@@ -201,6 +242,27 @@ class Node:
     aet: str
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An object by its SOP Class and SOP Instance."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentReport:
+    """What a node reported of one transaction of storage commitment (PS3.4 J.3.3)."""
+
+    said_by: str
+    """Its AE title."""
+    transaction_uid: str
+    committed: frozenset[str]
+    """SOP Instance UIDs that it keeps."""
+    failed: Mapping[str, int]
+    """SOP Instance UIDs that it does not keep, with FailureReason (0008,1197)."""
 
 
 @dataclass(frozen=True, slots=True)

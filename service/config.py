@@ -1,5 +1,6 @@
 """`site.toml` of one site, read once, checked whole and passed on as a value."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
+from service.findings import CONTRADICTIONS, Action, FindingName
 from service.running import OTHERWISE_BY_DEFAULT, RUN_BY_DEFAULT, fault_of
 from service.submodel import site_submodels
 from service.tomlfile import line_of, read_toml
@@ -18,6 +20,8 @@ AET = Annotated[
 """An AE title (PS3.5 6.2): 1 to 16 characters, no backslash, no control characters, no spaces around it."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Output = Literal["seg", "sr", "text"]
+"""A kind of object that is made of a result, as in `dicom_nodes.encode.ENCODERS`."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -75,6 +79,23 @@ class Destination(_Table):
     timeout_seconds: Seconds = 60.0
     retry_hours: Annotated[float, Field(ge=0)] = 72.0
     """How long an unreachable destination is tried before its deliveries fail."""
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = ("seg",)
+    """Which objects of a result it gets: the segmentation, the measurements by TID 1500, the same as plain text."""
+    commitment: Literal["auto", "off", "require"] = "auto"
+    """Whether it is asked to confirm that it keeps what it stored (storage commitment, PS3.4 J)."""
+    commitment_hours: Annotated[float, Field(gt=0)] = 24.0
+    """How long its confirmation is waited for before the delivery fails."""
+
+    @field_validator("outputs")
+    @classmethod
+    def _outputs_go_together(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        if len(set(outputs)) < len(outputs):
+            raise ValueError("an output is named twice")
+        if "sr" in outputs and "seg" not in outputs:
+            raise ValueError(
+                '"sr" refers to the segments of "seg", so a destination that gets it needs "seg" as well'
+            )
+        return outputs
 
     @property
     def node(self) -> Node:
@@ -109,10 +130,27 @@ class RoutingTable(_Table):
 
 
 class Checks(_Table):
-    """What becomes of a result that contradicts its route."""
+    """What becomes of a result that contradicts its route, or in which something is not plausible."""
 
     contradiction: Literal["hold", "deliver"] = "hold"
     """Hold the result until a person releases or rejects it, or send it with the finding on record."""
+    policy: dict[str, Action] = Field(default_factory=dict)
+    """By finding, where it is to be otherwise; what is no contradiction is marked if nothing else is said."""
+
+    @field_validator("policy")
+    @classmethod
+    def _names_findings(cls, policy: dict[str, Action]) -> dict[str, Action]:
+        allowed = [name.key for name in FindingName]
+        if unknown := sorted(set(policy) - set(allowed)):
+            raise ValueError(f"there is no finding {', '.join(unknown)}; allowed are {', '.join(allowed)}")
+        return policy
+
+    @property
+    def becomes(self) -> Mapping[FindingName, Action]:
+        """What becomes of a result with each of the findings."""
+        contradicted, other = Action(self.contradiction), Action.MARK
+        default = {name: contradicted if name in CONTRADICTIONS else other for name in FindingName}
+        return {name: self.policy.get(name.key, action) for name, action in default.items()}
 
 
 class Storage(_Table):
@@ -246,6 +284,7 @@ weights = "phantom"          # the shipped phantom models, NOT for clinical use;
 
 # [checks]
 # contradiction = "hold"     # or "deliver": a result that contradicts its route, as a spine without vertebrae
+# policy = {{ islands = "deliver", leak = "hold" }}   # "deliver", "mark" or "hold" by finding
 
 [storage]
 folder = "data"              # received series, results and the ledger; relative to this file
@@ -269,7 +308,10 @@ name = "{name}"
 aet = "{aet}"
 host = "{host}"
 port = {port}
+# outputs = ["seg", "sr", "text"]   # measurements beside the SEG: TID 1500, and as text for other viewers
 # retry_hours = 72.0         # an unreachable destination is tried for so long
+# commitment = "auto"        # ask it to confirm what it stored; "off", or "require" where it has to
+# commitment_hours = 24.0    # a confirmation is waited for so long
 """
 
 

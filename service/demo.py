@@ -184,7 +184,9 @@ def _settled(study: Study, jobs: dict[str, Job], ledger: Ledger) -> bool:
         return False
     job = jobs.get(study.series.series_uid)
     if job is not None:
-        return terminal(job) and (job.state is not JobState.DELIVERED or study.seg is not None)
+        return terminal(job) and (
+            job.state not in (JobState.DELIVERED, JobState.COMMITTED) or study.seg is not None
+        )
     series = ledger.series(study.series.series_uid)
     return series is not None and series.state in ("unrouted", "failed")
 

@@ -60,16 +60,52 @@ class Order(Table):
     """What is smaller counts as not found."""
 
 
+class Presence(Table):
+    """Labels that an image shows wherever it shows others, as the gallbladder where the liver is whole."""
+
+    labels: Names
+    """Each of them is expected; one that is not delivered is not asked for."""
+    where: Names
+    """All of them must be found for that."""
+    where_ml: Millilitres = 1.0
+    """So much of each of them."""
+    whole: bool = True
+    """They must not touch the edge of the image, nor be cut off by it."""
+    least_ml: Millilitres = 0.3
+    """What is smaller counts as not found."""
+    may_be_because: Text | None = None
+    """What explains it in a patient, as "removed"."""
+
+
+class Junction(Table):
+    """A label that a row of others stands on, as the vertebrae on the sacrum: it gives the lowest its name."""
+
+    base: Text
+    labels: Names
+    """From the one next to the base on; those of one pattern in order of value."""
+    toward: Toward
+    least_ml: Millilitres = 3.0
+    """What is smaller counts as not found."""
+
+
 def named(patterns: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
     """The names that the patterns mean, each once, in the order of the patterns and then of the names."""
     return tuple(dict.fromkeys(name for pattern in patterns for name in names if fnmatchcase(name, pattern)))
 
 
-def fault(wanted: Expectation | Order, names: Sequence[str]) -> str:
+def fault(wanted: Expectation | Order | Presence | Junction, names: Sequence[str]) -> str:
     """Why the labels of these names can never be as wanted; empty where they can."""
-    for pattern in wanted.labels:
+    for pattern in _patterns(wanted):
         if not named((pattern,), names):
             return f"{pattern!r} names no label that is delivered; there are {', '.join(names)}"
+    if isinstance(wanted, Presence):
+        return ""
     least = wanted.structures if isinstance(wanted, Expectation) else 2
     found = len(named(wanted.labels, names))
     return "" if found >= least else f"{least} structures are wanted of {found}"
+
+
+def _patterns(wanted: Expectation | Order | Presence | Junction) -> Names:
+    if isinstance(wanted, Presence):
+        return (*wanted.labels, *wanted.where)
+    return (wanted.base, *wanted.labels) if isinstance(wanted, Junction) else wanted.labels

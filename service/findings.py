@@ -1,6 +1,6 @@
-"""The ways in which a result can contradict its route; a check names one, with what it saw."""
+"""The ways in which a result can contradict its route or be implausible; a check names one, with what it saw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -9,8 +9,19 @@ NAMED = 3
 """How many findings the reason of a held job tells in full; all of them are in the ledger."""
 
 
+class Action(StrEnum):
+    """What becomes of a result in which something was found."""
+
+    DELIVER = "deliver"
+    """It is sent like any other; the finding is on record."""
+    MARK = "mark"
+    """It is sent, and the reports beside it name the finding."""
+    HOLD = "hold"
+    """Nothing is sent until a person has released it; the reports name the finding then."""
+
+
 class FindingName(StrEnum):
-    """What contradicts the route."""
+    """What contradicts the route, and what is not plausible."""
 
     LITTLE = "little of what the protocol shows"
     SIDE = "on the wrong side of the body"
@@ -18,6 +29,27 @@ class FindingName(StrEnum):
     ORDER = "out of order"
     MISSING = "a level is missing"
     TWICE = "found at two places"
+    JUNCTION = "counting from below contradicts"
+    VOLUME = "volume is not plausible"
+    ABSENT = "not found where it is expected"
+    ISLANDS = "pieces far away"
+    LEAK = "reaches the edge of the image"
+    FEW = "almost empty"
+
+    @property
+    def key(self) -> str:
+        """Its name in site.toml, as both_sides."""
+        return self.name.lower()
+
+
+CONTRADICTIONS = frozenset(FindingName) - {
+    FindingName.VOLUME,
+    FindingName.ABSENT,
+    FindingName.ISLANDS,
+    FindingName.LEAK,
+    FindingName.FEW,
+}
+"""What says that the route or the labels are wrong; the others say that a label is to be looked at."""
 
 
 MEANINGS: Mapping[FindingName, str] = MappingProxyType(
@@ -29,6 +61,14 @@ MEANINGS: Mapping[FindingName, str] = MappingProxyType(
         FindingName.ORDER: "Structures do not follow each other as they do in a patient.",
         FindingName.MISSING: "Between two levels that were found, one was not: the levels may be misnumbered.",
         FindingName.TWICE: "One level was found at two places that are far apart: the levels may be misnumbered.",
+        FindingName.JUNCTION: "The lowest vertebra does not lie on the sacrum as its name says: the levels may be "
+        "misnumbered, or the junction a transitional one.",
+        FindingName.VOLUME: "A structure is smaller or larger than it can be expected in an adult.",
+        FindingName.ABSENT: "What lies around a structure was found whole, and the structure was not.",
+        FindingName.ISLANDS: "Parts of a label lie far from the structure: they may be something else.",
+        FindingName.LEAK: "A structure inside the body was found up to the edge of the image: the label may "
+        "have leaked.",
+        FindingName.FEW: "A label has hardly a voxel: what was found may be noise.",
     }
 )
 """One sentence on each, for whoever has to decide."""
@@ -36,7 +76,7 @@ MEANINGS: Mapping[FindingName, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One contradiction between a result and its route."""
+    """One contradiction between a result and its route, or one thing in it that is not plausible."""
 
     name: FindingName
     evidence: str
@@ -44,6 +84,17 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.evidence}"
+
+
+def holding(found: Collection[Finding], becomes: Mapping[FindingName, Action]) -> tuple[Finding, ...]:
+    """Those of the findings that hold a result at this site."""
+    return tuple(finding for finding in found if becomes[finding.name] is Action.HOLD)
+
+
+def joined(faults: Sequence[str], most: int = 6) -> str:
+    """Faults of one sort as the evidence of one finding; so many are told in full."""
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more
 
 
 def reason_to_hold(job_id: str, found: Sequence[Finding]) -> str:

@@ -1,4 +1,4 @@
-"""The files of one job: which volume it works on, the label map found in it, the objects made from it.
+"""The files of one job: which volume it works on, the label map found in it, what was measured, the objects made.
 
 Everything is written under a temporary name, flushed and renamed, so that a step that died leaves either nothing or
 the whole. Nothing here is a pickle: JSON, and arrays by numpy without objects.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from dicom_nodes.types import Algorithm, Code, FrameRef, LabelMap, Segment, Volume
+from dicom_nodes.types import Algorithm, Code, Edge, FrameRef, LabelMap, Measurement, Segment, Volume
 from service.evidence import plain_volume, volume_of
 
 
@@ -51,6 +51,18 @@ class JobFolder:
             meaning = json.loads(stored["meaning"].tobytes())
             segments = tuple(_segment(values) for values in meaning["segments"])
             return LabelMap(stored["array"], stored["affine"], segments, Algorithm(**meaning["algorithm"]))
+
+    def save_measurements(self, measurements: tuple[Measurement, ...]) -> None:
+        """Keep what was measured of the segments."""
+        self._write("measurements.json", json.dumps([asdict(each) for each in measurements]).encode())
+
+    def load_measurements(self) -> tuple[Measurement, ...] | None:
+        """What `save_measurements` kept; None where nothing was measured yet."""
+        try:
+            values = json.loads((self.path / "measurements.json").read_text())
+        except FileNotFoundError:
+            return None
+        return tuple(Measurement(**{**each, "edges": tuple(map(Edge, each["edges"]))}) for each in values)
 
     def save_object(self, kind: str, dataset: Dataset) -> Path:
         """Keep one produced object as a DICOM file; gives its path."""

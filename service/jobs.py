@@ -36,6 +36,9 @@ class JobState(StrEnum):
     ENCODED = "encoded"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
+    """Every destination has stored every object."""
+    COMMITTED = "committed"
+    """Every destination has confirmed that it keeps every object (storage commitment, PS3.4 J)."""
     FAILED = "failed"
     SUPERSEDED = "superseded"
 
@@ -52,7 +55,11 @@ class DeliveryState(StrEnum):
     """Where one object stands on its way to one destination."""
 
     WAITING = "waiting"
+    STORED = "stored"
+    """C-STORE succeeded, and the destination is asked to confirm that it keeps the object."""
     DELIVERED = "delivered"
+    """C-STORE succeeded, and nobody confirms more than that."""
+    COMMITTED = "committed"
     FAILED = "failed"
 
 
@@ -77,19 +84,28 @@ LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
         J.HELD: frozenset({J.INFERRED, J.FAILED, J.QUEUED, J.SUPERSEDED}),
         J.ENCODED: frozenset({J.DELIVERING, J.FAILED, J.SUPERSEDED}),
         J.DELIVERING: frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED}),
-        J.DELIVERED: frozenset({J.SUPERSEDED}),
+        # What was stored may be confirmed, or be lost there and sent again, or stay without an answer.
+        J.DELIVERED: frozenset({J.COMMITTED, J.DELIVERING, J.FAILED, J.SUPERSEDED}),
+        J.COMMITTED: frozenset({J.SUPERSEDED}),
         J.FAILED: frozenset({J.QUEUED, J.DELIVERING, J.SUPERSEDED}),
         J.SUPERSEDED: frozenset(),
     },
     "delivery": {
-        D.WAITING: frozenset({D.WAITING, D.DELIVERED, D.FAILED}),
+        D.WAITING: frozenset({D.WAITING, D.STORED, D.DELIVERED, D.FAILED}),
+        D.STORED: frozenset({D.WAITING, D.DELIVERED, D.COMMITTED, D.FAILED}),
         D.DELIVERED: frozenset(),
-        D.FAILED: frozenset({D.WAITING}),
+        D.COMMITTED: frozenset(),
+        # Tried again by a person, or confirmed after the site had given it up.
+        D.FAILED: frozenset({D.WAITING, D.COMMITTED}),
     },
 }
 
-TERMINAL = frozenset({J.HELD, J.DELIVERED, J.FAILED, J.SUPERSEDED})
-"""A job in one of these moves only when a person or a newer revision of its series says so."""
+TERMINAL = frozenset({J.HELD, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED})
+"""A job in one of these waits for nothing of its own.
+
+It moves when a person or a newer revision of its series says so, or when a destination says what became of what it
+stored.
+"""
 
 
 def require_legal(subject: str, subject_id: str, old: StrEnum, new: StrEnum) -> None:
@@ -206,7 +222,35 @@ class Delivery:
     status: int | None
     """The last C-STORE status; None while there was no answer."""
     comment: str
+    stored_at: float
+    """When the C-STORE succeeded of which a commitment is awaited; 0 where none is."""
+    resent: int
+    """How often it was sent again because the destination no longer had it."""
     updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """One delivery in one request for storage commitment, and what came of it."""
+
+    transaction_uid: str
+    delivery_id: int
+    asked_at: float
+    answered_at: float | None
+    """When the destination reported; None while it has not."""
+    outcome: str
+    """What is known of it, for a person; empty while nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How a destination answers: after several failures in a row its deliveries wait together."""
+
+    destination: str
+    failures: int
+    """Attempts in a row that found it unreachable."""
+    rests_until: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

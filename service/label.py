@@ -87,7 +87,11 @@ class Label(Table):
     also: tuple[Text, ...] = ()
     """Other names that dataset.json files of its networks may give it."""
     volume_ml: Range | None = None
-    """What is plausible in an adult that is seen whole."""
+    """What is plausible in an adult; the least only where it is seen whole."""
+    pieces: Annotated[int, Field(ge=1)] | None = None
+    """Of how many pieces, far from each other, it can consist; None: of any number."""
+    inside_mm: Annotated[float, Field(gt=0)] | None = None
+    """An image so wide from left to right has it inside: it does not reach the edge. None: it may anywhere."""
 
     @field_validator("value")
     @classmethod

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from service.jobs import TERMINAL, Job
-from service.ledger_deliveries import DeliveryLedger
+from service.ledger_commitments import CommitmentLedger
 from service.ledger_jobs import JobLedger
 from service.ledger_series import OPEN, SeriesLedger
 from service.records import open_database
@@ -20,7 +20,7 @@ def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -
     return Ledger(open_database(url), actor, now)
 
 
-class Ledger(SeriesLedger, JobLedger, DeliveryLedger):
+class Ledger(SeriesLedger, JobLedger, CommitmentLedger):
     """The record of one site; safe to use from several threads and processes."""
 
 

@@ -103,12 +103,21 @@ class JobLedger(Records):
         return only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job.id))
 
     def inferred(
-        self, job_id: str, cause: str, found: Sequence[Finding], hold: str, *, owner: str, **values: object
+        self,
+        job_id: str,
+        cause: str,
+        found: Sequence[Finding],
+        hold: str,
+        held: Sequence[Finding] | None = None,
+        *,
+        owner: str,
+        **values: object,
     ) -> Job | None:
         """Move a job to inferred, with what checks found in its result, and on to held if `hold` is a reason to.
 
-        All of it or nothing: no encoder sees a result that is to be held. None, and nothing done, when `owner`
-        holds the job no longer. What was found in an earlier result of the job is forgotten.
+        `held` are those of the findings that hold it; None: each. All of it or nothing: no encoder sees a result
+        that is to be held. None, and nothing done, when `owner` holds the job no longer. What was found in an
+        earlier result of the job is forgotten.
         """
         t = schema.findings
         with self._write() as c:
@@ -118,7 +127,8 @@ class JobLedger(Records):
                 return None
             c.execute(t.delete().where(t.c.job_id == job_id))
             for each in found:
-                row = FindingRecord(job_id, each.name.value, each.evidence, bool(hold), self.now())
+                holds = bool(hold) and (held is None or each in held)
+                row = FindingRecord(job_id, each.name.value, each.evidence, holds, self.now())
                 c.execute(insert_into(t).values(**asdict(row)))
             job = self._move(c, job, JobState.INFERRED, cause, **values)
             return self._move(c, job, JobState.HELD, hold, reason=hold) if hold else job

@@ -19,7 +19,7 @@ from dicom_nodes.filing import remove_unfinished, series_instances, stored_insta
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.scu import count_instances
-from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
+from dicom_nodes.types import AssociationEnded, CommitmentReport, Ending, Instance, InstanceRefused
 from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
 from service.config import Site, read_site
 from service.dispatch import dispatch, wake_waiting
@@ -74,7 +74,12 @@ class Receiver:
         self._to_route = threading.Event()
         self.stop = threading.Event()
         self._scp = StorageScp(
-            _scp_settings(site), site.incoming, self._news.put, self._news.put, refused=self._news.put
+            _scp_settings(site),
+            site.incoming,
+            self._news.put,
+            self._news.put,
+            refused=self._news.put,
+            reported=self._reported,
         )
 
     @property
@@ -195,6 +200,13 @@ class Receiver:
             last, count = gathered.last, len(gathered.sop_instance_uids)
             self._ledger.heard(series_uid, last.study_uid, last.calling_aet, count, gathered.association)
             self._unwritten.discard(series_uid)
+
+    def _reported(self, report: CommitmentReport) -> bool:
+        """Write down at once what a destination says of what it stored; False where it was not asked."""
+        known = self._ledger.commitment_reported(report)
+        committed, failed = len(report.committed), len(report.failed)
+        event(log, logging.INFO, "commitment", by=report.said_by, committed=committed, failed=failed, known=known)
+        return known
 
     def _ask(self, wanted: SeriesRef) -> None:
         assert self._site.query is not None  # the assembler asks only where a query node is configured

@@ -117,11 +117,35 @@ deliveries = Table(
     Column("first_attempt_at", Float, nullable=False),
     Column("status", Integer, nullable=True),
     Column("comment", Text, nullable=False),
+    Column("stored_at", Float, nullable=False, server_default="0"),
+    Column("resent", Integer, nullable=False, server_default="0"),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("sop_instance_uid", "destination"),
     Index("ix_deliveries_job_id", "job_id"),
     Index("ix_deliveries_state_next", "state", "next_attempt_at"),
 )
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", UID, primary_key=True),
+    Column("delivery_id", Integer, ForeignKey("deliveries.id"), primary_key=True),
+    Column("asked_at", Float, nullable=False),
+    Column("answered_at", Float, nullable=True),
+    Column("outcome", Text, nullable=False),
+    Index("ix_commitments_delivery_id", "delivery_id"),
+)
+"""Requests for storage commitment: one row for each delivery in each transaction."""
+
+rests = Table(
+    "rests",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("rests_until", Float, nullable=False),
+    Column("why", Text, nullable=False),
+)
+"""Destinations that could not be reached, and until when nothing is sent there."""
 
 transitions = Table(
     "transitions",

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Code, Laterality, Segment
-from service.expectation import Expectation, Order, fault
+from service.expectation import Expectation, Junction, Order, Presence, fault
 from service.label import Label, Table, Text
 from service.protocol import Protocol, SideRule
 from service.tomlfile import read_toml
@@ -123,6 +123,10 @@ class SubModel(Table):
     """None where a sub-model only helps another, or is obsolete."""
     order: tuple[Order, ...] = ()
     """How labels follow each other in a patient; a result in which they do not contradicts its route."""
+    junction: tuple[Junction, ...] = ()
+    """Rows of labels that stand on another, as the vertebrae on the sacrum; likewise."""
+    presence: tuple[Presence, ...] = ()
+    """What is expected wherever others were found."""
     variant: tuple[Variant, ...] = ()
     variant_of: str = ""
     """The sub-model that this one varies; `variants` sets it, no file does."""
@@ -148,7 +152,8 @@ class SubModel(Table):
                 allowed = ", ".join(map(str, sorted(values)))
                 raise ValueError(f"protocol {protocol.name}: keep has {unknown}; allowed are the labels {allowed}")
             _refuse_impossible(f"protocol {protocol.name}: expect", protocol.expect, self._names(protocol.keep))
-        _refuse_impossible("order", self.order, self._names(()))
+        for what, wanted in (("order", self.order), ("junction", self.junction), ("presence", self.presence)):
+            _refuse_impossible(what, wanted, self._names(()))
         if unfound := values - {value for network in self.network for value in self.values_of(network)}:
             raise ValueError(f"labels {sorted(unfound)} are found by no network")
         return self
@@ -222,7 +227,9 @@ def _segment(label: Label, protocol: Protocol, side: str | None) -> Segment:
     )
 
 
-def _refuse_impossible(where: str, wanted: Iterable[Expectation | Order], names: tuple[str, ...]) -> None:
+def _refuse_impossible(
+    where: str, wanted: Iterable[Expectation | Order | Junction | Presence], names: tuple[str, ...]
+) -> None:
     for number, each in enumerate(wanted, start=1):
         if said := fault(each, names):
             raise ValueError(f"{where} {number}: {said}")

@@ -11,10 +11,16 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 from pynetdicom import AE, build_context
 from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 
 from dicom_nodes import scp
 from dicom_nodes.attributes import WANTED
+from dicom_nodes.commitment import COMMITMENT, SAME_ASSOCIATION_SECONDS
 from dicom_nodes.deliver import retryable
 from dicom_nodes.encode.identity import PHANTOM
 from dicom_nodes.encode.seg import encode_seg
@@ -30,6 +36,7 @@ from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_
 from dicom_nodes.screen import SUPPORTED
 from dicom_nodes.types import Code, Laterality, StoreOutcome
 from service.config import Destination, Receive, Workers
+from service.ledger_commitments import MOST_RESENT, NEVER_KEPT, RESEND_SECONDS
 from service.submodel import load_submodels
 from tests.dicom_nodes import seg_sources as made
 from tests.dicom_nodes.peers import receiving
@@ -146,6 +153,23 @@ def test_what_the_scu_proposes_is_what_is_said() -> None:
     assert deliver["timeout"].endswith(f", {target.timeout_seconds:.0f} s")
     assert f"`retry_hours` ({target.retry_hours:.0f} h)" in section("4.2.3 DELIVER")
     assert deliver["associations at a time"].endswith(f", {Workers().deliver_threads}")
+
+
+def test_storage_commitment_is_as_is_said() -> None:
+    said, target = section("4.2.3 DELIVER"), Destination(name="a", aet="A", host="h", port=1)
+    asked = pairs(said)
+    assert (
+        f"{StorageCommitmentPushModel.name.removesuffix(' SOP Class')}, {COMMITMENT};"
+        in asked["SOP Class, as user"]
+    )
+    assert asked["SOP Class, as user"].endswith(f"instance {StorageCommitmentPushModelInstance}")
+    assert asked["syntaxes proposed"] == ", ".join(UID(uid).name for uid in DEFAULT_TRANSFER_SYNTAXES)
+    assert f"stays open for {SAME_ASSOCIATION_SECONDS:.0f} s" in asked["association"]
+    assert target.commitment == "auto" and f"`commitment_hours` ({target.commitment_hours:.0f} h)" in said
+    failed = asked[next(key for key in asked if "FailedSOPSequence" in key)]
+    assert set(re.findall(r"[0-9A-F]{4}", failed)) == {f"{reason:04X}" for reason in NEVER_KEPT}
+    pauses = [RESEND_SECONDS * 2**n / 60 for n in range(MOST_RESENT)]
+    assert pauses == [1, 2, 4] and failed.startswith("sent again after 1, 2 and 4 min, three times")
 
 
 def test_every_attribute_is_called_by_its_name() -> None:

@@ -1,4 +1,6 @@
-"""A result and its route in; out: every way in which the one contradicts the other. Pure, and by position in LPS.
+"""A result and its route in; out: what contradicts, and what is not plausible.
+
+Pure, and by position in LPS: sides and amounts are asked here, the rest in the rooms beside this one.
 
 What a protocol shows and how labels follow each other is data (service/expectation.py, service/submodels/).
 """
@@ -11,8 +13,11 @@ from service.expectation import Expectation, named
 from service.findings import Finding, FindingName
 from service.protocol import Protocol, SideRule
 from service.submodel import SIDES, SubModel
+from workers.islands import island_findings
+from workers.junction import junction_findings
 from workers.ladder import order_findings
 from workers.measure import Measured, measure, together
+from workers.plausible import implausible
 
 SEEN_ML = 2.0
 """A structure of a side that is smaller says nothing about the side."""
@@ -39,15 +44,32 @@ Structures = Mapping[str, Measured]
 def check(
     label_map: LabelMap, volume: Volume, protocol: Protocol, submodel: SubModel, laterality: Laterality | None
 ) -> tuple[Finding, ...]:
-    """Every contradiction between what was found and the protocol and side that the volume was routed as."""
+    """Every contradiction between result and route, and all in the result that is not plausible in a patient."""
     values = measure(label_map)
     found = {each.name: values[each.value] for each in label_map.segments if each.value in values}
+    return (
+        *contradictions(label_map, volume, protocol, submodel, laterality, found),
+        *implausible(label_map, submodel, found),
+        *island_findings(label_map, submodel, found),
+    )
+
+
+def contradictions(
+    label_map: LabelMap,
+    volume: Volume,
+    protocol: Protocol,
+    submodel: SubModel,
+    laterality: Laterality | None,
+    found: Structures,
+) -> tuple[Finding, ...]:
+    """Every contradiction between what was found, by name, and what the volume was routed as."""
     expected = (_little(wanted, label_map, found) for wanted in protocol.expect)
     return tuple(
         chain(
             (finding for finding in expected if finding is not None),
             _sides(label_map, volume, protocol, found, laterality),
             chain.from_iterable(order_findings(order, label_map, found) for order in submodel.order),
+            chain.from_iterable(junction_findings(each, label_map, found) for each in submodel.junction),
         )
     )
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 from celery.signals import setup_logging
 
-from dicom_nodes.encode import ENCODERS
+from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.errors import ConfigurationError, ModelUnusable, SagittalError
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Laterality, ResultIdentity, Volume
@@ -166,7 +166,7 @@ def _segment(
     click.echo(err=True)
     now = datetime.now().astimezone()
     identity = ResultIdentity(name, protocol, 1, side, now, version("sagittal"), "command line")
-    ENCODERS["seg"](label_map, volume, identity).save_as(out, enforce_file_format=True)
+    encode_seg(label_map, volume, identity).save_as(out, enforce_file_format=True)
     litres = float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1e6
     for each in label_map.segments:
         if count := int((label_map.array == each.value).sum()):

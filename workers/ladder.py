@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from dicom_nodes.types import LabelMap
 from service.expectation import Order, named
-from service.findings import Finding, FindingName
+from service.findings import Finding, FindingName, joined
 from workers.measure import Measured
 
 SMALL = 0.05
@@ -37,7 +37,7 @@ def order_findings(order: Order, label_map: LabelMap, found: Mapping[str, Measur
             f"{after} lies {place[before] - place[after]:.0f} mm nearer to the {back} than {before}"
             for before, after in wrong
         )
-        yield Finding(FindingName.ORDER, _told(list(said)))
+        yield Finding(FindingName.ORDER, joined(list(said), _TOLD))
     if order.unbroken:
         yield from _missing(ladder, seen, place, found)
         yield from _twice(order, label_map, seen, place, found)
@@ -64,7 +64,7 @@ def _missing(
         apart = abs(place[after] - place[before])
         said.append(f"{which} was not found{little} between {before} and {after}, which lie {apart:.0f} mm apart")
     if said:
-        yield Finding(FindingName.MISSING, _told(said))
+        yield Finding(FindingName.MISSING, joined(said, _TOLD))
 
 
 def _twice(
@@ -83,7 +83,7 @@ def _twice(
         if len(pieces) == 2 and (apart := abs(pieces[0] - pieces[1])) >= least:
             said.append(f"{name} was found at two places, {apart:.0f} mm apart")
     if said:
-        yield Finding(FindingName.TWICE, _told(said))
+        yield Finding(FindingName.TWICE, joined(said, _TOLD))
 
 
 def _pieces(order: Order, label_map: LabelMap, value: int, whole: Measured) -> list[float]:
@@ -101,8 +101,3 @@ def _pieces(order: Order, label_map: LabelMap, value: int, whole: Measured) -> l
     along = label_map.affine[order.toward.axis]
     centres = ndimage.center_of_mass(inside, pieces, kept)
     return [float(along @ [*(np.array(centre) * step + corner)[::-1], 1.0]) for centre in centres]
-
-
-def _told(faults: Sequence[str]) -> str:
-    more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
-    return "; ".join(faults[:_TOLD]) + more

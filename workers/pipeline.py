@@ -1,4 +1,4 @@
-"""The steps of a job: infer, encode, deliver. Each claims its work in the ledger, and may be asked for twice."""
+"""The steps of a job: infer, encode. Each claims its work in the ledger, and may be asked for twice."""
 
 import logging
 import os
@@ -8,24 +8,27 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
+from itertools import chain
 
-from dicom_nodes.deliver import DESTINATIONS, backoff_seconds, retryable
+from pydicom import Dataset
+
 from dicom_nodes.encode import ENCODERS
-from dicom_nodes.errors import EmptyResult, ModelUnusable, Refused, SeriesUnreadable, Unreachable
-from dicom_nodes.types import LabelMap, Laterality, ResultIdentity
-from service.config import Destination, Site
-from service.findings import Finding, reason_to_hold
+from dicom_nodes.errors import EmptyResult, ModelUnusable, SeriesUnreadable, Unreachable
+from dicom_nodes.reader import read_voxels
+from dicom_nodes.types import Finished, LabelMap, Laterality, ResultIdentity, Volume, Voxels
+from service.config import Site
+from service.findings import Action, Finding, holding, reason_to_hold
 from service.jobfolder import JobFolder
-from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject
+from service.jobs import Job, JobState, ResultObject
 from service.ledger import Ledger
 from service.observe import event
 from service.queue import DELIVER, ENCODE, Hints
 from service.submodel import SubModel
 from workers.checks import check
 from workers.lease import Lease, LeaseLostError
+from workers.measurements import measure_segments
 from workers.models import WarmModels
-from workers.segmentation import segment
+from workers.segmentation import segment_voxels
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +57,13 @@ def infer(shop: Workshop, job_id: str) -> None:
     started = time.monotonic()
     try:
         with Lease(shop.ledger, job, shop.site.workers.lease_seconds) as lease:
-            found = _find(shop, job, lease)
+            voxels = read_voxels(_volume(shop, job, lease))
+            found = _find(shop, job, voxels, lease)
             lease.progress("check", 100)
             findings = _check(shop, job, found)
             lease.progress("save", 100)
             shop.folder(job.id).save_label_map(found)
+            shop.folder(job.id).save_measurements(measure_segments(found, voxels))
     except LeaseLostError as lost:
         event(log, logging.WARNING, str(lost), **job.log_context())
     except (SeriesUnreadable, ModelUnusable) as error:
@@ -74,24 +79,30 @@ def infer(shop: Workshop, job_id: str) -> None:
 
 def _inferred(shop: Workshop, job: Job, found: LabelMap, findings: tuple[Finding, ...], seconds: float) -> None:
     """Record a result and what contradicts it; it is encoded unless this site holds what is contradicted."""
-    hold = reason_to_hold(job.id, findings) if findings and shop.site.checks.contradiction == "hold" else ""
+    held = holding(findings, shop.site.checks.becomes)
+    hold = reason_to_hold(job.id, held) if held else ""
     cause = f"inference took {seconds:.1f} s"
     model = found.algorithm.version
-    now = shop.ledger.inferred(job.id, cause, findings, hold, owner=job.owner, model_version=model)
+    now = shop.ledger.inferred(job.id, cause, findings, hold, held, owner=job.owner, model_version=model)
     if now is None:
         return
     event(log, logging.INFO, "inference done", seconds=round(seconds, 1), **job.log_context())
     for finding in findings:
-        event(log, logging.WARNING, "finding", why=str(finding), held=bool(hold), **job.log_context())
+        event(log, logging.WARNING, "finding", why=str(finding), held=finding in held, **job.log_context())
     if now.state is JobState.INFERRED:
         _hint(shop, ENCODE, job.id, ENCODE, job.urgency)
 
 
-def _find(shop: Workshop, job: Job, lease: Lease) -> LabelMap:
+def _volume(shop: Workshop, job: Job, lease: Lease) -> Volume:
+    """The volume of a job, once its sub-model is known to be fit to run."""
+    shop.models.check(shop.models.submodel(job.submodel))
+    lease.progress("read", 0)
+    return shop.folder(job.id).load_volume()
+
+
+def _find(shop: Workshop, job: Job, voxels: Voxels, lease: Lease) -> LabelMap:
     submodel = shop.models.submodel(job.submodel)
-    shop.models.check(submodel)
-    volume = shop.folder(job.id).load_volume()
-    return segment(volume, submodel, job.protocol, _side(job), shop.models, lease.progress)
+    return segment_voxels(voxels, submodel, job.protocol, _side(job), shop.models, lease.progress)
 
 
 def _check(shop: Workshop, job: Job, found: LabelMap) -> tuple[Finding, ...]:
@@ -123,75 +134,37 @@ def encode(shop: Workshop, job_id: str) -> None:
         log.exception("encoding broke", extra={"fields": job.log_context()})
         _fail(shop, job, f"encoding failed: {type(error).__name__}: {error}")
     else:
-        destinations = [destination.name for destination in shop.site.destination]
+        destinations = {destination.name: destination.outputs for destination in shop.site.destination}
         if shop.ledger.encoded(job.id, job.owner, made, destinations):
             event(log, logging.INFO, "encoded", objects=len(made), **job.log_context())
             for delivery in shop.ledger.deliveries(job.id):
                 _hint(shop, DELIVER, delivery.id, DELIVER, job.urgency)
 
 
-def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
+def _finished(shop: Workshop, job: Job) -> Finished:
+    """What the objects of a job are made of; measured now where the label map was found by a version without."""
     folder = shop.folder(job.id)
-    volume, label_map = folder.load_volume(), folder.load_label_map()
-    identity = _identity(shop, job)
-    made = []
-    for kind, make in ENCODERS.items():
-        dataset = make(label_map, volume, identity)
+    volume, label_map, measurements = folder.load_volume(), folder.load_label_map(), folder.load_measurements()
+    if measurements is None:
+        measurements = measure_segments(label_map, read_voxels(volume))
+        folder.save_measurements(measurements)
+    silent = {name for name, action in shop.site.checks.becomes.items() if action is Action.DELIVER}
+    told = [each for each in shop.ledger.findings(job.id) if each.name not in silent]
+    notes = tuple(f"{each.name}: {each.evidence}" for each in told)
+    return Finished(label_map, volume, _identity(shop, job), measurements, notes)
+
+
+def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
+    """Make what any destination wants, and the SEG in any case, which the reports refer to."""
+    folder, finished = shop.folder(job.id), _finished(shop, job)
+    wanted = {"seg", *chain.from_iterable(destination.outputs for destination in shop.site.destination)}
+    made, datasets = [], dict[str, Dataset]()
+    for kind in (kind for kind in ENCODERS if kind in wanted):
+        dataset = datasets[kind] = ENCODERS[kind](finished, datasets)
         path = folder.save_object(kind, dataset)
         uids = (str(dataset.SOPInstanceUID), str(dataset.SOPClassUID), str(dataset.SeriesInstanceUID))
         made.append(ResultObject(uids[0], job.id, kind, uids[1], uids[2], str(path), shop.ledger.now()))
     return made
-
-
-def deliver(shop: Workshop, delivery_id: int) -> None:
-    """Send one object to one destination once; the ledger says when to try again."""
-    asked = shop.ledger.delivery(delivery_id)
-    target = None if asked is None else _destination(shop.site, asked.destination)
-    lease_seconds = 60.0 if target is None else 4 * target.timeout_seconds + 60.0
-    delivery = shop.ledger.claim_delivery(delivery_id, lease_seconds)
-    if delivery is None:
-        return
-    if target is None:
-        cause = f"destination {delivery.destination} is no longer in site.toml"
-        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, None)
-        return
-    _attempt(shop, delivery, target)
-
-
-def _attempt(shop: Workshop, delivery: Delivery, target: Destination) -> None:
-    path = next(
-        o.path for o in shop.ledger.objects(delivery.job_id) if o.sop_instance_uid == delivery.sop_instance_uid
-    )
-    send = DESTINATIONS[target.kind](target.node, shop.site.receive.aet, target.timeout_seconds).send
-    try:
-        (outcome,) = send([Path(path)])
-    except Unreachable as error:
-        _later(shop, delivery, target, str(error), None)
-    except Refused as error:
-        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, str(error), error.status)
-    except Exception as error:  # recorded; the object is sent again later
-        log.exception("delivery broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
-        _later(shop, delivery, target, f"{type(error).__name__}: {error}", None)
-    else:
-        said = f"status 0x{outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else "")
-        if outcome.stored:
-            shop.ledger.settle_delivery(delivery, DeliveryState.DELIVERED, said, outcome.status)
-            event(log, logging.INFO, "delivered", job=delivery.job_id, to=target.name, status=said)
-        elif retryable(outcome.status):
-            _later(shop, delivery, target, said, outcome.status)
-        else:
-            shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, said, outcome.status)
-
-
-def _later(shop: Workshop, delivery: Delivery, target: Destination, why: str, status: int | None) -> None:
-    now = shop.ledger.now()
-    if now - delivery.first_attempt_at >= target.retry_hours * 3600:
-        cause = f"given up after {target.retry_hours:g} h and {delivery.attempts} attempts: {why}"
-        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, status)
-        return
-    wait = backoff_seconds(delivery.attempts)
-    event(log, logging.WARNING, "delivery waits", job=delivery.job_id, to=target.name, seconds=wait, why=why)
-    shop.ledger.settle_delivery(delivery, DeliveryState.WAITING, why, status, next_attempt_at=now + wait)
 
 
 def _identity(shop: Workshop, job: Job) -> ResultIdentity:
@@ -230,10 +203,6 @@ def _hint(shop: Workshop, task: str, subject_id: str | int, queue: str, urgency:
         shop.hints.send(task, subject_id, queue, urgency)
     except Unreachable as error:
         event(log, logging.WARNING, "the queue could not be told; the sweeper will", task=task, why=str(error))
-
-
-def _destination(site: Site, name: str) -> Destination | None:
-    return next((destination for destination in site.destination if destination.name == name), None)
 
 
 def _me() -> str:

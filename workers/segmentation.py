@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dicom_nodes.errors import EmptyResult, ModelUnusable
 from dicom_nodes.orientation import reorient
 from dicom_nodes.reader import read_voxels
-from dicom_nodes.types import Affine, Algorithm, LabelMap, Laterality, Segment, Volume
+from dicom_nodes.types import Affine, Algorithm, LabelMap, Laterality, Segment, Volume, Voxels
 from service.submodel import PHANTOM_SOURCE, Crop, Network, SubModel
 from workers.grid import Box, Image, Labels, Millimetres, box_around, laid_back, resampled, slabs
 from workers.progress import Progress, Report
@@ -64,18 +64,24 @@ class Models(Protocol):
 def segment(
     volume: Volume, submodel: SubModel, protocol: str, side: Laterality | None, models: Models, report: Report
 ) -> LabelMap:
-    """Read a volume, run the sub-model as its authors do, and lay what the protocol keeps back on the volume.
-
-    Raises SeriesUnreadable where the pixels cannot be read, ModelUnusable where a network is missing or its labels
-    are not the sub-model's, and EmptyResult where the structures that it looks around are not there.
-    """
+    """Read a volume and segment it as `segment_voxels`; raises SeriesUnreadable where the pixels cannot be read."""
     report("read", 0)
-    voxels = read_voxels(volume)
+    return segment_voxels(read_voxels(volume), submodel, protocol, side, models, report)
+
+
+def segment_voxels(
+    voxels: Voxels, submodel: SubModel, protocol: str, side: Laterality | None, models: Models, report: Report
+) -> LabelMap:
+    """Run the sub-model as its authors do, and lay what the protocol keeps back on the voxels.
+
+    Raises ModelUnusable where a network is missing or its labels are not the sub-model's, and EmptyResult where the
+    structures that it looks around are not there.
+    """
     found = find(voxels.array, voxels.affine, submodel, models, Progress(report, 0.05))
     segments = submodel.segments(protocol, side)
     source = PHANTOM_SOURCE if found.phantom else submodel.source
     algorithm = Algorithm(submodel.name, found.version[:16], source, found.phantom)
-    return LabelMap(_kept(found.labels, segments), volume.affine, segments, algorithm)
+    return LabelMap(_kept(found.labels, segments), voxels.affine, segments, algorithm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

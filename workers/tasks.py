@@ -3,7 +3,7 @@
 from celery import Celery
 
 from service.queue import DELIVER, ENCODE, INFER
-from workers import pipeline
+from workers import delivery, pipeline
 from workers.pipeline import Workshop
 
 
@@ -20,4 +20,4 @@ def register(app: Celery, shop: Workshop) -> None:
 
     @app.task(name=DELIVER)  # type: ignore[untyped-decorator]
     def deliver(delivery_id: int) -> None:
-        pipeline.deliver(shop, delivery_id)
+        delivery.deliver(shop, delivery_id)

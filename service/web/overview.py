@@ -34,14 +34,14 @@ SERIES_IN: dict[Group, tuple[SeriesState, ...]] = {
 }
 JOBS_IN: dict[Group, tuple[JobState, ...]] = {
     Group.WORKING: (J.QUEUED, J.INFERRING, J.INFERRED, J.ENCODED, J.DELIVERING),
-    Group.DELIVERED: (J.DELIVERED,),
+    Group.DELIVERED: (J.DELIVERED, J.COMMITTED),
     Group.HELD: (J.HELD,),
     Group.FAILED: (J.FAILED,),
 }
 """Superseded jobs are in no group: what replaced them is."""
 
 _UNCHECKED = frozenset({J.QUEUED, J.INFERRING})
-_SENT = frozenset({J.ENCODED, J.DELIVERING, J.DELIVERED, J.FAILED, J.SUPERSEDED})
+_SENT = frozenset({J.ENCODED, J.DELIVERING, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED})
 
 
 @dataclass(frozen=True, slots=True)

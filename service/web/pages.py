@@ -34,7 +34,9 @@ TONES: Mapping[str, str] = {
     JobState.SUPERSEDED: "plain",
     DeliveryState.WAITING: "moving",
     "held": "aside",
+    DeliveryState.STORED: "moving",
     "delivered": "good",
+    "committed": "good",
     "failed": "bad",
     **{Group.ARRIVING: "moving", Group.WORKING: "moving"},
     **{"ready": "good", "cannot run": "bad", "phantom": "aside"},
@@ -157,7 +159,7 @@ def _status(status: int | None) -> str:
 
 def sent(delivery: Delivery) -> str:
     """What became of a delivery, beside its destination and state; empty when there is nothing to add."""
-    if delivery.state is DeliveryState.DELIVERED:
+    if delivery.state in (DeliveryState.DELIVERED, DeliveryState.COMMITTED):
         return ""
     answer, comment = _status(delivery.status), delivery.comment.removeprefix(f"{delivery.destination} ")
     return comment if answer in comment else f"{answer} {comment}".strip()

@@ -149,7 +149,7 @@ def test_a_failed_echo_is_refused_with_its_status() -> None:
 
 
 def test_an_answer_that_the_wrong_thread_took_still_reaches_the_asker(tmp_path: Path) -> None:
-    with answering([]) as node, scu._association(node, "SAGITTAL", [build_context(MR)], 5) as association:
+    with answering([]) as node, scu.associated(node, "SAGITTAL", [build_context(MR)], 5) as association:
         association._reactor_checkpoint.clear()  # as for a request
         association._serve_request("the answer", 1)
         association._serve_request("one before it", 1)

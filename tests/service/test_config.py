@@ -1,5 +1,6 @@
 """site.toml: what `init` writes is valid, and every mistake is named with file, line and key."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,10 @@ def test_a_missing_file_and_broken_toml_are_named(tmp_path: Path) -> None:
         read_site(tmp_path / "absent.toml")
     with pytest.raises(ConfigurationError, match="line 1"):
         read_site(write(tmp_path, "[receive\n"))
+
+
+@pytest.mark.parametrize("outputs", [["sr"], ["sr", "text"], ["seg", "seg"], ["pdf"], []])
+def test_outputs_that_cannot_be_are_refused(tmp_path: Path, outputs: list[str]) -> None:
+    path = write(tmp_path, GOOD.replace('aet = "PACS"', f'aet = "PACS"\noutputs = {json.dumps(outputs)}'))
+    with pytest.raises(ConfigurationError, match="outputs"):
+        read_site(path)

@@ -72,6 +72,24 @@ def test_what_can_never_be_found_or_is_not_known_is_refused_with_what_is_allowed
     assert says in refused(old, new)
 
 
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        (
+            'presence = [{ labels = ["Vertebrae L6"], where = ["Vertebrae L5"] }]',
+            "1: 'Vertebrae L6' names no label",
+        ),
+        ('presence = [{ labels = ["Vertebrae L5"], where = ["sacrum"] }]', "presence 1: 'sacrum' names no label"),
+        (
+            'junction = [{ base = "sacrum", labels = ["Vertebrae *"], toward = "head" }]',
+            "1: 'sacrum' names no label",
+        ),
+    ],
+)
+def test_what_is_expected_beside_or_upon_a_label_that_is_not_there_is_refused(added: str, says: str) -> None:
+    assert says in refused(LADDER, f"{LADDER}\n{added}")
+
+
 def test_a_label_that_a_protocol_does_not_deliver_cannot_be_expected_of_it() -> None:
     text = (SHIPPED / "mrannotator-pelvis-prostate.toml").read_text()
     assert tomllib.loads(text)["protocol"][1]["keep"] == [4]

@@ -90,7 +90,7 @@ def encoded(ledger: Ledger, *destinations: str) -> Job:
     assert ledger.move_job(job.id, JobState.INFERRED, "done", owner="w1")
     assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30)
     made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/x.dcm", 1000.0)
-    assert ledger.encoded(job.id, "w2", [made], destinations)
+    assert ledger.encoded(job.id, "w2", [made], {name: ["seg"] for name in destinations})
     return job
 
 
@@ -211,6 +211,13 @@ def test_a_result_that_is_held_is_never_ready_for_an_encoder_and_its_findings_st
     kept = [(each.name, each.evidence, each.holds, each.at) for each in ledger.findings(job.id)]
     assert kept == [("out of order", "L3 above L2", True, 1000.0),
                     ("little of what the protocol shows", "found none", True, 1000.0)]  # fmt: skip
+
+
+def test_of_several_findings_those_that_hold_are_told_from_those_that_do_not(ledger: Ledger) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    ledger.inferred(job.id, "took 2 s", FINDINGS, "held because", FINDINGS[1:], owner="w1")
+    assert [each.holds for each in ledger.findings(job.id)] == [False, True]
 
 
 def test_a_worker_that_lost_its_job_records_no_findings_in_it(ledger: Ledger) -> None:

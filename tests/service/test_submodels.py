@@ -226,15 +226,32 @@ def test_no_code_is_one_of_those_that_mrsegmentator_gives_to_other_structures() 
     assert used & WRONG_ELSEWHERE.keys() == set()
 
 
-def test_plausible_volumes_are_given_where_cut_offs_are_published_and_nowhere_else() -> None:
+def test_plausible_volumes_keep_to_the_published_cut_offs_and_are_wide_elsewhere() -> None:
     cut_offs = {"spleen": 40, "right kidney": 50, "left kidney": 30, "liver": 100, "adrenal gland": 1}
     for submodel in BY_NAME.values():
         for label in submodel.label:
             if label.volume_ml:
                 organ = label.type.meaning.lower()
                 organ = f"{label.laterality} kidney" if organ == "kidney" else organ
-                assert label.volume_ml.least == cut_offs[organ]
-                assert label.volume_ml.most > 100 * label.volume_ml.least / 2
+                assert label.volume_ml.least == cut_offs.get(organ, label.volume_ml.least)
+                assert label.volume_ml.most > 5 * label.volume_ml.least
+
+
+def test_a_structure_that_several_sub_models_find_is_as_large_and_in_as_many_pieces_in_each() -> None:
+    said: dict[tuple[str, str | None, str], set[str]] = {}
+    for submodel in BY_NAME.values():
+        for label in submodel.label:
+            if label.type.meaning in ("Liver", "Spleen", "Kidney", "Pancreas", "Gallbladder", "Sacrum"):
+                key = (label.type.value, label.laterality, label.type.meaning)
+                said.setdefault(key, set()).add(f"{label.volume_ml!r} {label.pieces} {label.inside_mm}")
+    assert len(said) == 7
+    assert all(len(each) == 1 for each in said.values())
+
+
+def test_every_structure_of_mrannotator_has_a_plausible_volume() -> None:
+    found = [label for submodel in BY_NAME.values() if submodel.system == "MRAnnotator" for label in submodel.label]
+    assert len(found) == 44
+    assert all(label.volume_ml for label in found)
 
 
 def test_a_label_that_is_named_after_a_side_has_that_sides_code() -> None:

@@ -77,7 +77,7 @@ def encoded(ledger: Ledger, *destinations: str) -> Job:
     ledger.move_job(job.id, JobState.INFERRED, "19 structures", owner="inference-1")
     ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "results", 30)
     made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/secret/seg.dcm", 0.0)
-    ledger.encoded(job.id, "results", [made], destinations)
+    ledger.encoded(job.id, "results", [made], {name: ["seg"] for name in destinations})
     return job
 
 

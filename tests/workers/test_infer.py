@@ -210,6 +210,16 @@ def test_where_the_site_delivers_what_is_contradicted_it_goes_on_with_the_findin
     assert finding.holds is False
 
 
+def test_of_what_is_found_only_what_the_site_holds_is_the_reason_to_hold(
+    shop: Workshop, series: PhantomSeries
+) -> None:
+    checks = Checks.model_validate({"policy": {"little": "mark"}})
+    shop = replace(shop, site=shop.site.model_copy(update={"checks": checks}))
+    job = inferred(shop, "doubtful", series)
+    assert (job.state, job.reason) == (JobState.INFERRED, "")
+    assert [each.holds for each in shop.ledger.findings(job.id)] == [False]
+
+
 def test_nothing_found_is_held_and_released_it_ends_with_nothing_to_send(
     shop: Workshop, series: PhantomSeries
 ) -> None:

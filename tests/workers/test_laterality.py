@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from dicom_nodes.decode import Grid, read_seg
-from dicom_nodes.encode import ENCODERS
+from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Affine, Plane, ResultIdentity, Volume
 from dicom_nodes.volumes import find_volumes
@@ -77,7 +77,7 @@ def came_back(acquisition: Acquisition, folder: Path, models: Models, submodel: 
     phantom = make_phantom("abdomen", 12, acquisition=acquisition)
     series = write_dicom(phantom, folder)
     (volume,) = find_volumes(read_headers(series.paths)).volumes
-    seg = ENCODERS["seg"](found(volume, models, submodel), volume, identity(submodel))
+    seg = encode_seg(found(volume, models, submodel), volume, identity(submodel))
     seg.save_as(folder / "seg.dcm", enforce_file_format=True)
     decoded = read_seg(folder / "seg.dcm", Grid(acquisition.affine, acquisition.shape))
     values = {each.name: each.value for each in submodel.segments("abdomen", None)}

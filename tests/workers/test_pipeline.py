@@ -1,16 +1,18 @@
 """Encode and deliver: one object per job, sent until it is stored or refused, and both may be asked for twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pynetdicom import evt
 
 from dicom_nodes.headers import read_headers
-from dicom_nodes.types import Algorithm, LabelMap, Node
+from dicom_nodes.types import Algorithm, Edge, LabelMap, Node
 from dicom_nodes.volumes import find_volumes
 from service.config import Site
+from service.findings import Finding, FindingName
 from service.jobfolder import JobFolder
 from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
@@ -25,6 +27,7 @@ from tests.conftest import free_port
 from tests.dicom_nodes.peers import answering
 from tests.service.test_ledger import Clock
 from workers import pipeline
+from workers.delivery import deliver
 from workers.models import WarmModels
 from workers.pipeline import Workshop
 
@@ -46,12 +49,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def workshop(folder: Path, redis_url: str, clock: Clock, *nodes: Node) -> Workshop:
+def workshop(
+    folder: Path, redis_url: str, clock: Clock, *nodes: Node, outputs: Sequence[Sequence[str]] = ()
+) -> Workshop:
     destinations = [
         {"name": f"pacs-{n}", "aet": node.aet, "host": node.host, "port": node.port, "timeout_seconds": 5.0,
          "retry_hours": 1.0}
         for n, node in enumerate(nodes, 1)
     ]  # fmt: skip
+    for destination, kinds in zip(destinations, outputs, strict=False):
+        destination["outputs"] = kinds
     site = Site.model_validate({"receive": {"aet": "SAGITTAL"}, "destination": destinations})
     site = site.model_copy(update={"home": folder})
     ledger = open_ledger(site.ledger_url, actor="test", now=clock)
@@ -73,13 +80,15 @@ class Shops:
         self.folder, self.redis_url, self.clock = folder, redis_url, clock
         self.open: list[Workshop] = []
 
-    def __call__(self, *nodes: Node) -> Workshop:
-        self.open.append(workshop(self.folder, self.redis_url, self.clock, *nodes))
+    def __call__(self, *nodes: Node, outputs: Sequence[Sequence[str]] = ()) -> Workshop:
+        self.open.append(workshop(self.folder, self.redis_url, self.clock, *nodes, outputs=outputs))
         return self.open[-1]
 
 
-def inferred(shop: Workshop, phantom: Phantom, series: PhantomSeries, *, empty: bool = False) -> Job:
-    """A job whose sub-model has just found exactly the truth (or nothing)."""
+def inferred(
+    shop: Workshop, phantom: Phantom, series: PhantomSeries, *findings: Finding, empty: bool = False
+) -> Job:
+    """A job whose sub-model has just found exactly the truth (or nothing), and the checks `findings` in it."""
     (volume,) = find_volumes(read_headers(series.paths)).volumes
     name = job_id(volume.series_uid, 1, 1, SUBMODEL, PROTOCOL)
     folder = JobFolder(shop.site.jobs, name)
@@ -99,7 +108,7 @@ def inferred(shop: Workshop, phantom: Phantom, series: PhantomSeries, *, empty: 
     ledger.move_series(volume.series_uid, SeriesState.COMPLETE, "test")
     ledger.route_series(volume.series_uid, "test", "", [job], revision=1)
     ledger.claim_job(name, JobState.QUEUED, JobState.INFERRING, "w1", 30)
-    ledger.move_job(name, JobState.INFERRED, "test", owner="w1")
+    ledger.inferred(name, "test", findings, "", owner="w1")
     return job
 
 
@@ -112,7 +121,7 @@ def state(ledger: Ledger, job: Job) -> tuple[JobState, str]:
 def deliver_all(shop: Workshop) -> list[Delivery]:
     due = shop.ledger.deliveries_due()
     for delivery in due:
-        pipeline.deliver(shop, delivery.id)
+        deliver(shop, delivery.id)
     return due
 
 
@@ -232,3 +241,59 @@ def test_a_phantom_model_says_so_in_what_it_sends(shops: Shops, phantom: Phantom
     seg = dcmread(shop.ledger.objects(job.id)[0].path, stop_before_pixels=True)
     assert "PHANTOM" in seg.SeriesDescription
     assert "NOT CLINICAL" in seg.ContentDescription
+
+
+def test_each_destination_is_sent_the_kinds_of_object_that_it_wants(
+    shops: Shops, phantom: Phantom, series: PhantomSeries
+) -> None:
+    stored: dict[str, set[str]] = {}
+
+    def keep(event: evt.Event) -> int:
+        stored.setdefault(event.assoc.acceptor.ae_title, set()).add(event.request.AffectedSOPClassUID)
+        return 0x0000
+
+    with answering([(evt.EVT_C_STORE, keep)]) as node:
+        shop = shops(node, node, node, outputs=[("seg",), ("seg", "sr"), ("text",)])
+        job = inferred(shop, phantom, series)
+        pipeline.encode(shop, job.id)
+        deliver_all(shop)
+    kind = {made.sop_instance_uid: made.kind for made in shop.ledger.objects(job.id)}
+    sent = {(each.destination, kind[each.sop_instance_uid]) for each in shop.ledger.deliveries(job.id)}
+    assert sent == {("pacs-1", "seg"), ("pacs-2", "seg"), ("pacs-2", "sr"), ("pacs-3", "text")}
+    assert {uid for uids in stored.values() for uid in uids} == {
+        "1.2.840.10008.5.1.4.1.1.66.4",
+        "1.2.840.10008.5.1.4.1.1.88.34",
+        "1.2.840.10008.5.1.4.1.1.88.11",
+    }
+    assert state(shop.ledger, job) == (JobState.DELIVERED, "")
+
+
+def test_a_label_map_without_measurements_is_measured_before_it_is_encoded(
+    shops: Shops, phantom: Phantom, series: PhantomSeries
+) -> None:
+    shop = shops(Node("ARCHIVE", "127.0.0.1", free_port()), outputs=[("seg", "sr", "text")])
+    job = inferred(shop, phantom, series)
+    folder = JobFolder(shop.site.jobs, job.id)
+    assert folder.load_measurements() is None
+    pipeline.encode(shop, job.id)
+    kept, label_map = folder.load_measurements(), folder.load_label_map()
+    assert kept is not None and len(kept) == np.count_nonzero(np.unique(label_map.array))
+    for each in kept:
+        mask = label_map.array == each.value
+        assert each.volume_ml == pytest.approx(mask.sum() * abs(np.linalg.det(label_map.affine[:3, :3])) / 1000)
+        assert each.mean is not None and each.mean > 0
+        assert (Edge.FIRST_SLICE in each.edges) == bool(mask[0].any())
+
+
+def test_both_reports_name_what_the_checks_found_and_that_the_model_is_a_phantom_model(
+    shops: Shops, phantom: Phantom, series: PhantomSeries
+) -> None:
+    shop = shops(Node("ARCHIVE", "127.0.0.1", free_port()), outputs=[("seg", "sr", "text")])
+    job = inferred(shop, phantom, series, Finding(FindingName.LITTLE, "expected liver, found none"))
+    pipeline.encode(shop, job.id)
+    _, *reports = shop.ledger.objects(job.id)
+    assert [made.kind for made in reports] == ["sr", "text"]
+    for made in reports:
+        content = Path(made.path).read_bytes()
+        assert b"checks: little of what the protocol shows: expected liver, found none" in content, made.kind
+        assert "PHANTOM" in dcmread(made.path).SeriesDescription

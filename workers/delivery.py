@@ -1,0 +1,203 @@
+"""Objects on their way: each is sent to each destination until it is stored, and asked about until it is kept.
+
+Every step claims its delivery in the ledger and may be asked for twice. What the destination answers decides:
+stored, again later, or refused for good; then, by storage commitment, kept, lost and sent again, or without a word.
+"""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from pydicom.uid import generate_uid
+
+from dicom_nodes.commitment import SAME_ASSOCIATION_SECONDS, ask_commitment
+from dicom_nodes.deliver import DESTINATIONS, backoff_seconds, retryable
+from dicom_nodes.errors import Refused, Unreachable
+from dicom_nodes.types import Reference, StoreOutcome
+from service.config import Destination, Site
+from service.jobs import Delivery, DeliveryState
+from service.observe import event
+from workers.pipeline import Workshop
+
+log = logging.getLogger(__name__)
+
+GATHER_SECONDS = 10.0
+"""A stored object waits so long for the others of its job, to be asked about with them in one request."""
+ASKED_AGAIN = 4
+"""A request without a report is repeated when this part of `commitment_hours` is over."""
+
+
+def deliver(shop: Workshop, delivery_id: int) -> None:
+    """Bring one delivery one step further: send its object, or ask whether it is kept; the ledger says when."""
+    asked = shop.ledger.delivery(delivery_id)
+    if asked is None:
+        return
+    target = _destination(shop.site, asked.destination)
+    if asked.state is DeliveryState.STORED:
+        if target is None or target.commitment == "off":
+            cause = f"stored; no confirmation is asked for by destination {asked.destination} in site.toml"
+            shop.ledger.commitment_over([asked], DeliveryState.DELIVERED, cause)
+        else:
+            _ask(shop, asked, target)
+        return
+    lease_seconds = 60.0 if target is None else 4 * target.timeout_seconds + 60.0
+    delivery = shop.ledger.claim_delivery(delivery_id, lease_seconds)
+    if delivery is None:
+        return
+    if target is None:
+        cause = f"destination {delivery.destination} is no longer in site.toml"
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, None)
+        return
+    _attempt(shop, delivery, target)
+
+
+# ── C-STORE ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _attempt(shop: Workshop, delivery: Delivery, target: Destination) -> None:
+    path = next(
+        o.path for o in shop.ledger.objects(delivery.job_id) if o.sop_instance_uid == delivery.sop_instance_uid
+    )
+    send = DESTINATIONS[target.kind](target.node, shop.site.receive.aet, target.timeout_seconds).send
+    try:
+        (outcome,) = send([Path(path)])
+    except Unreachable as error:
+        _later(shop, delivery, target, str(error), None, unreachable=True)
+    except Refused as error:
+        shop.ledger.answered(target.name)
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, str(error), error.status)
+    except Exception as error:  # recorded; the object is sent again later
+        log.exception("delivery broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
+        _later(shop, delivery, target, f"{type(error).__name__}: {error}", None)
+    else:
+        shop.ledger.answered(target.name)
+        _settle(shop, delivery, target, outcome)
+
+
+def _settle(shop: Workshop, delivery: Delivery, target: Destination, outcome: StoreOutcome) -> None:
+    said = f"status 0x{outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else "")
+    if outcome.stored:
+        event(log, logging.INFO, "stored", job=delivery.job_id, to=target.name, status=said)
+        _stored(shop, delivery, target, said, outcome.status)
+    elif retryable(outcome.status):
+        _later(shop, delivery, target, said, outcome.status)
+    else:
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, said, outcome.status)
+
+
+def _stored(shop: Workshop, delivery: Delivery, target: Destination, said: str, status: int) -> None:
+    if target.commitment == "off":
+        shop.ledger.settle_delivery(delivery, DeliveryState.DELIVERED, said, status)
+        return
+    ledger = shop.ledger
+    others = ledger.others_to_store(delivery)
+    due = ledger.now() + (GATHER_SECONDS if others else 0.0)
+    ledger.settle_delivery(delivery, DeliveryState.STORED, said, status, next_attempt_at=due)
+    if not others and (stored := ledger.delivery(delivery.id)):
+        _ask(shop, stored, target)
+
+
+def _later(
+    shop: Workshop, delivery: Delivery, target: Destination, why: str, status: int | None, unreachable: bool = False
+) -> None:
+    now, retry_seconds = shop.ledger.now(), target.retry_hours * 3600
+    wait = _rest(shop, target, why, delivery.attempts) if unreachable else backoff_seconds(delivery.attempts)
+    if now - delivery.first_attempt_at >= retry_seconds:
+        cause = f"given up after {target.retry_hours:g} h and {delivery.attempts} attempts: {why}"
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, status)
+    else:
+        event(log, logging.WARNING, "delivery waits", job=delivery.job_id, to=target.name, seconds=wait, why=why)
+        shop.ledger.settle_delivery(delivery, DeliveryState.WAITING, why, status, next_attempt_at=now + wait)
+    if unreachable:
+        for other in shop.ledger.overdue_with(target.name, retry_seconds):
+            cause = f"given up after {target.retry_hours:g} h: {why}"
+            shop.ledger.settle_delivery(other, DeliveryState.FAILED, cause, None)
+
+
+def _rest(shop: Workshop, target: Destination, why: str, attempts: int) -> float:
+    """Note that a destination cannot be reached; the pause until it is tried again, seconds."""
+    before = shop.ledger.rest_of(target.name)
+    wait = backoff_seconds(max(attempts, 1, 1 + (before.failures if before else 0)))
+    rest = shop.ledger.unreachable(target.name, why, wait)
+    if rest.rests_until:
+        event(log, logging.WARNING, "destination rests", to=target.name, failures=rest.failures, seconds=wait)
+    return wait
+
+
+# ── storage commitment ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
+    """Ask a destination to confirm what it stored of a job, unless the site's time for that is over."""
+    ledger, limit = shop.ledger, target.commitment_hours * 3600
+    if ledger.now() >= delivery.stored_at + limit:
+        _give_up(shop, delivery, target)
+        return
+    transaction_uid = str(generate_uid(None))
+    lease_seconds = 2 * target.timeout_seconds + SAME_ASSOCIATION_SECONDS + 60.0
+    asked = ledger.claim_commitment(delivery.id, transaction_uid, lease_seconds)
+    if not asked:
+        return
+    objects = {made.sop_instance_uid: made for made in ledger.objects(delivery.job_id)}
+    references = [Reference(objects[d.sop_instance_uid].sop_class_uid, d.sop_instance_uid) for d in asked]
+    request = partial(ask_commitment, target.node, shop.site.receive.aet, transaction_uid, references)
+    try:
+        request(ledger.commitment_reported, target.timeout_seconds)
+    except Unreachable as error:
+        _rest(shop, target, str(error), 1)
+        _ask_later(shop, asked, target, transaction_uid, str(error), answered=False)
+    except Refused as error:
+        ledger.answered(target.name)
+        _refused(shop, asked, target, transaction_uid, error)
+    except Exception as error:  # recorded; it is asked again later
+        log.exception("asking for commitment broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
+        _ask_later(shop, asked, target, transaction_uid, f"{type(error).__name__}: {error}", answered=False)
+    else:
+        ledger.answered(target.name)
+        _ask_later(shop, asked, target, transaction_uid, "asked", answered=True)
+
+
+def _ask_later(
+    shop: Workshop, asked: list[Delivery], target: Destination, transaction_uid: str, why: str, answered: bool
+) -> None:
+    """Set when each is asked about again: soon where the request failed, else when a report is overdue."""
+    limit, now = target.commitment_hours * 3600, shop.ledger.now()
+    due = {}
+    for each in asked:
+        tries = len(shop.ledger.commitments(each.id))
+        wait = limit / ASKED_AGAIN if answered else backoff_seconds(max(tries, 1))
+        due[each.id] = min(now + wait, each.stored_at + limit)
+    shop.ledger.commitment_waits(transaction_uid, why, due)
+    event(log, logging.INFO, "commitment asked", job=asked[0].job_id, to=target.name, objects=len(asked), why=why)
+
+
+def _refused(
+    shop: Workshop, asked: list[Delivery], target: Destination, transaction_uid: str, error: Refused
+) -> None:
+    """A destination without storage commitment has delivered all it can, unless the site requires more."""
+    if error.status is not None and retryable(error.status):
+        _ask_later(shop, asked, target, transaction_uid, str(error), answered=False)
+        return
+    shop.ledger.commitment_waits(transaction_uid, str(error), {})
+    if target.commitment == "require":
+        cause = f"stored, but not confirmed, which site.toml requires: {error}"
+        shop.ledger.commitment_over(asked, DeliveryState.FAILED, cause)
+    else:
+        cause = f"stored, and {target.name} confirms no more than that: {error}"
+        shop.ledger.commitment_over(asked, DeliveryState.DELIVERED, cause)
+    event(log, logging.INFO, "no commitment", job=asked[0].job_id, to=target.name, why=str(error))
+
+
+def _give_up(shop: Workshop, delivery: Delivery, target: Destination) -> None:
+    asked = shop.ledger.commitments(delivery.id)
+    last = f"; the last time: {asked[-1].outcome}" if asked and asked[-1].outcome != "asked" else ""
+    cause = (
+        f"stored, but {target.name} did not confirm within {target.commitment_hours:g} h that it keeps it, "
+        f"asked {len(asked)} times{last}. Does it know our AE title and port?"
+    )
+    event(log, logging.ERROR, "not confirmed", job=delivery.job_id, to=target.name, why=cause)
+    shop.ledger.commitment_over([delivery], DeliveryState.FAILED, cause)
+
+
+def _destination(site: Site, name: str) -> Destination | None:
+    return next((destination for destination in site.destination if destination.name == name), None)
