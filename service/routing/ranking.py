@@ -42,7 +42,7 @@ ORDERS: Mapping[str, Callable[[Candidate], float]] = {
     "least oblique": lambda c: round(c.volume.oblique_degrees),
     "shortest echo": lambda c: _number(c, "EchoTime"),
     "longest echo": lambda c: -_number(c, "EchoTime"),
-    "first": lambda c: (c.volume.index, _number(c, "SeriesNumber"))[0],
+    "first": lambda c: c.volume.index,
     "last": lambda c: -c.volume.index,
 }
 """Name of an order to what is smallest in the best candidate."""

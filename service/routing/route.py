@@ -60,7 +60,7 @@ class RouteDecision:
     summary: str
     """The decision in one line that a PACS administrator understands."""
     doubtful: bool
-    """Whether it has no route because witnesses disagree, or because a rule holds it."""
+    """Whether it is held: a rule says so, or witnesses disagree and the site holds what is in doubt."""
     kind: Kind
     body_part: BodyPart
     sides: tuple[str, ...]
@@ -95,9 +95,11 @@ class RouteDecision:
 class _Unrouted(Exception):  # an answer, not an error; it never leaves this module
     """Carries the reason out of the steps of a decision."""
 
-    def __init__(self, reason: str, *, doubtful: bool = False) -> None:
+    def __init__(self, reason: str, *, doubtful: bool = False, held: bool = False) -> None:
         super().__init__(reason)
         self.doubtful = doubtful
+        self.held = held
+        """Whether a rule holds it, whatever the site does with doubts."""
 
 
 def decide(
@@ -120,8 +122,9 @@ def decide(
         routes, summary, doubtful = step.routes(), "", False
         summary = "; ".join(map(str, routes))
     except _Unrouted as reason:
-        routes, summary, doubtful = (), str(reason), reason.doubtful
-    lacking = "" if not kind.suited or routes_by_site(routes, routing) else lacks(body_part, routing)
+        routes, summary = (), str(reason)
+        doubtful = reason.held or (reason.doubtful and routing.doubtful == "held")
+    lacking = "" if not kind.suited or step.by_site else lacks(body_part, routing)
     return RouteDecision(
         routes,
         summary,
@@ -136,11 +139,6 @@ def decide(
     )
 
 
-def routes_by_site(routes: Sequence[Route], routing: Routing) -> bool:
-    """Whether a rule of the site decided."""
-    return any(route.rule in routing.rules for route in routes)
-
-
 _Asked = tuple[SubModel, Protocol, Rule]
 
 
@@ -152,6 +150,8 @@ class _Decision:
         self.tried: list[Tried] = []
         self.sides: list[str] = []
         self.refusals: list[str] = []
+        self.by_site = False
+        """Whether a rule of the site decided."""
         self.urgency = _stated_urgency(case.volume)
 
     def routes(self) -> tuple[Route, ...]:
@@ -172,8 +172,9 @@ class _Decision:
             if failed:
                 continue
             self.urgency = max(self.urgency, rule.how_urgent)
+            self.by_site = rule.decides
             if rule.skip or rule.hold:
-                raise _Unrouted(f'rule "{rule.name}": {rule.skip or rule.hold}', doubtful=bool(rule.hold))
+                raise _Unrouted(f'rule "{rule.name}": {rule.skip or rule.hold}', held=bool(rule.hold))
             if rule.run:
                 return [self._target(rule, target) for target in rule.run]
         return None

@@ -102,7 +102,7 @@ def decide_series(
             for volume in other.volumes
         ]
     chosen = choose([*mine, *rest])[: len(mine)]
-    state, summary = _outcome(chosen, left_out, routing)
+    state, summary = _outcome(chosen, left_out)
     return SeriesDecision(series.series_uid, state, summary, chosen, tuple(left_out))
 
 
@@ -123,15 +123,13 @@ def _awaited(decided: Sequence[Decided]) -> str:
     return "waits for the other series of its study: the best of them is wanted" if study_wide(decided) else ""
 
 
-def _outcome(
-    decided: Sequence[Decided], left_out: Sequence[SeriesUnreadable], routing: Routing
-) -> tuple[SeriesState, str]:
+def _outcome(decided: Sequence[Decided], left_out: Sequence[SeriesUnreadable]) -> tuple[SeriesState, str]:
     """Where a series ends, and why, in one line."""
     routed = [route for each in decided for route in each.decision.routes]
     if routed:
         return SeriesState.ROUTED, ", ".join(sorted({f"{each.protocol} ({each.submodel})" for each in routed}))
     if decided:
-        doubtful = any(each.decision.doubtful for each in decided) and routing.doubtful == "held"
+        doubtful = any(each.decision.doubtful for each in decided)
         summary = "; ".join(dict.fromkeys(each.decision.summary for each in decided))
         return (SeriesState.HELD if doubtful else SeriesState.UNROUTED), summary
     faults = [error for error in left_out if error.rule not in NOT_FOR_US]

@@ -20,7 +20,7 @@ from service.routing.plain import normal_body_part, plain_words
 from service.tomlfile import read_toml
 
 __all__ = [
-    "Lexicon", "RegionWords", "SideWords", "Unsuited", "Vocabulary", "first_word", "lexicon_of", "normal_body_part",
+    "Lexicon", "RegionWords", "SideWords", "Vocabulary", "first_word", "lexicon_of", "normal_body_part",
     "plain_words", "read_vocabulary", "shipped_vocabulary", "without",
 ]  # fmt: skip
 
@@ -45,18 +45,6 @@ class RegionWords(Table):
     """Longer side of a field of view in which it may be the subject; None where nothing is too small or large."""
 
 
-class Unsuited(Table):
-    """A kind of image that is not for segmentation, with the words and values of ImageType that show it."""
-
-    kind: Text
-    words: tuple[Text, ...] = ()
-    """In ProtocolName and SeriesDescription."""
-    study_words: tuple[Text, ...] = ()
-    """In StudyDescription and RequestedProcedureDescription too."""
-    image_types: tuple[Text, ...] = ()
-    """Any of these values of ImageType, after the first two."""
-
-
 class SideWords(Table):
     """Words that state a side of the body; `beside` asks for a word of the same language anywhere in the texts."""
 
@@ -78,7 +66,6 @@ class Vocabulary(Table):
     """The whole of vocabulary.toml."""
 
     region: tuple[RegionWords, ...]
-    unsuited: tuple[Unsuited, ...] = ()
     side: tuple[SideWords, ...]
     side_noise: tuple[Text, ...]
     """Phrases whose words look like a side and are none; they are taken out before sides are looked for."""

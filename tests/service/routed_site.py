@@ -14,6 +14,19 @@ from service.phantom.dicom import PhantomSeries
 from service.routing.settings import Routing
 from service.submodel import load_submodels
 
+_REGION = (
+    "BodyPartExamined", "StudyDescription", "RequestAttributesSequence", "AnatomicRegionSequence",
+    "PerformedProcedureStepDescription", "RequestedProcedureDescription",
+)  # fmt: skip
+
+
+def without_body_part(dataset: FileDataset) -> None:
+    """Take out of a header all that names the body part."""
+    for keyword in _REGION:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    dataset.ProtocolName = dataset.SeriesDescription = "t2_tse_sag"
+
 
 def receive(
     site: Site,

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from service.jobs import JobState, SeriesState
 from service.ledger import open_ledger
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
-from tests.service.routed_site import dispatched, receive
+from tests.service.routed_site import dispatched, receive, without_body_part
 
 Outcome = list[tuple[str, str, str, str, tuple[str, ...]]]
 
@@ -32,17 +33,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhantomSeries, ...]
     return first, write_dicom(phantom, folder / "2", vendor="ge", study_uid=first.study_uid)
 
 
-def nameless(dataset: FileDataset) -> None:
-    for keyword in ("BodyPartExamined", "StudyDescription", "RequestAttributesSequence", "AnatomicRegionSequence",
-                    "PerformedProcedureStepDescription", "RequestedProcedureDescription"):  # fmt: skip
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    dataset.ProtocolName = dataset.SeriesDescription = "pd_tse_sag"
-
-
 def with_more(dataset: FileDataset, tags: dict[int, str]) -> None:
     for element, value in tags.items():
         dataset.add_new(Tag(0x0099, 0x1000 + element), "LO", value)
+
+
+def changed(dataset: FileDataset, tags: dict[int, str], nameless: bool) -> None:
+    with_more(dataset, tags)
+    if nameless:
+        without_body_part(dataset)
 
 
 def outcome_of(
@@ -58,10 +57,8 @@ def outcome_of(
     site = Site.model_validate(values).model_copy(update={"home": home})
     ledger = open_ledger(site.ledger_url, actor="test", now=lambda: clock[0])
     for series, paths in arrivals:
-        receive(
-            site, ledger, series, tuple(paths),
-            change=lambda dataset, of=series: (with_more(dataset, tags), nameless(dataset) if of is last else None),
-        )  # fmt: skip
+        change = partial(changed, tags=tags, nameless=series is last)
+        receive(site, ledger, series, tuple(paths), change)
         dispatched(site, ledger, series)
         clock[0] += 1
     clock[0] += site.routing.study_quiet_seconds

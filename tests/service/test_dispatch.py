@@ -19,7 +19,7 @@ from service.phantom.protocols import make_phantom
 from service.routing.rules import Rule
 from service.routing.settings import Routing
 from service.submodel import load_submodels
-from tests.service.routed_site import dispatched, receive
+from tests.service.routed_site import dispatched, receive, without_body_part
 
 
 @pytest.fixture
@@ -196,14 +196,6 @@ def spine(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhantomSeries, Phan
     phantom = make_phantom("lumbar", 5, voxel_scale=5.0)
     first = write_dicom(phantom, folder / "1")
     return first, write_dicom(phantom, folder / "2", vendor="ge", study_uid=first.study_uid)
-
-
-def without_body_part(dataset: FileDataset) -> None:
-    for keyword in ("BodyPartExamined", "StudyDescription", "RequestAttributesSequence", "AnatomicRegionSequence",
-                    "PerformedProcedureStepDescription", "RequestedProcedureDescription"):  # fmt: skip
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    dataset.ProtocolName = dataset.SeriesDescription = "t2_tse_sag"
 
 
 def test_a_series_without_a_body_part_waits_for_its_study_and_takes_what_that_names(

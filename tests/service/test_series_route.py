@@ -180,6 +180,17 @@ def test_a_series_that_names_its_body_part_is_not_changed_by_its_study() -> None
     assert decide_series(own, ROUTING, settled=False).state is SeriesState.ROUTED
 
 
+def test_what_a_rule_of_the_site_skips_waits_for_nothing() -> None:
+    routing = replace(ROUTING, rules=(Rule(name="none of these", skip="not wanted"),))
+    decision = decide_series(nameless(), routing, settled=False)
+    assert (decision.state, decision.summary) == (SeriesState.UNROUTED, 'rule "none of these": not wanted')
+
+
+def test_what_a_rule_holds_is_held_whatever_the_site_does_with_doubts() -> None:
+    routing = replace(ROUTING, rules=(Rule(name="look first", hold="a person looks"),), doubtful="unrouted")
+    assert decide_series(nameless(), routing, settled=False).state is SeriesState.HELD
+
+
 def test_a_localizer_waits_for_nothing() -> None:
     localizer = series(volume("1.9", SeriesDescription="localizer"))
     assert decide_series(localizer, ROUTING, settled=False).state is SeriesState.UNROUTED
