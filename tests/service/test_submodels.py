@@ -316,12 +316,12 @@ WRONG = [
     ("keep = [1, 2, 3, 4]\n", "keep = [1, 2, 99]\n", "", "keep has [99]; allowed are the labels 1, 2, 3"),
     ('orientation = "LAS"', 'orientation = "LAX"', '"LAX"', "one each of L or R, A or P, S or I"),
     (
-        "rgb = [229, 253, 91]",
-        "rgb = [229, 253, 991]",
+        "rgb = [115, 215, 125]",
+        "rgb = [115, 215, 991]",
         "991",
         "label.2.rgb.3: Input should be less than or equal to 255",
     ),
-    ("rgb = [229, 253, 91]\n", "", "", "label.2.rgb: is missing; known: value, name, category, type"),
+    ("rgb = [115, 215, 125]\n", "", "", "label.2.rgb: is missing; known: value, name, category, type"),
     ("value = 3\n", "value = 2\n", "", "label value 2 stands twice"),
     ("minimum_slices = 12", "minimum_slices = 0", "minimum_slices = 0", "greater than or equal to 1"),
     ("least = 50, most = 220", "least = 500, most = 220", "least = 500", "least (500) is greater than most (220)"),
@@ -352,7 +352,7 @@ def test_a_wrong_file_is_answered_with_its_name_the_line_the_key_and_what_is_all
 
 
 def test_a_missing_key_is_reported_at_its_own_table(tmp_path: Path) -> None:
-    text = WORDING.replace("rgb = [229, 253, 91]\n", "", 1)
+    text = WORDING.replace("rgb = [115, 215, 125]\n", "", 1)
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
         load_submodels([tmp_path])
@@ -398,7 +398,7 @@ def test_a_crop_that_names_what_is_not_there_is_refused(tmp_path: Path, old: str
 @pytest.mark.parametrize(
     ("name", "old", "new", "key"),
     [
-        ("amos", "rgb = [40, 140, 40]", "rgb = [40, 140, 400]", "label.6.rgb.3"),
+        ("amos", "rgb = [205, 105, 75]", "rgb = [205, 105, 400]", "label.6.rgb.3"),
         (
             "totalsegmentator-body-mr",
             "resample_mm = [1.5, 1.5, 1.5]",
