@@ -1,13 +1,13 @@
-"""A label map to a DICOM-SEG on disk: ours against highdicom and dcmqi's `itkimage2segimage`, in one run.
+"""A label map to a DICOM-SEG on disk, BINARY and LABELMAP: ours against highdicom and dcmqi's `itkimage2segimage`.
 
     python -m benchmarks.seg [--segments 44] [--slices 80] [--side 256] [--runs 5]
 
-Each writes the same labels as a BINARY SEG over the same MR series, in turns, in a process of its own that has
-written it once before. Ours begins with the files of the series and ends with the SEG decoded again, found equal,
-and written; highdicom's time is that of its constructor and of `save_as` alone, with the headers read before;
-dcmqi's is that of its command. Every file is then decoded by ours and by highdicom and compared with the label map
-that went in. Peak memory is the proportional set size of the whole process; idle is what it has with its libraries
-loaded and nothing written.
+Each writes the same labels over the same MR series, in turns, in a process of its own that has written them once
+before: as a BINARY SEG, ours and highdicom's as a LABELMAP one as well. Ours begins with the files of the series
+and ends with the SEG decoded again, found equal, and written; highdicom's time is that of its constructor and of
+`save_as` alone, with the headers read before; dcmqi's is that of its command. Every file is then decoded by ours
+and by highdicom and compared with the label map that went in. Peak memory is the proportional set size of the whole
+process; idle is what it has with its libraries loaded and nothing written.
 """
 
 import argparse
@@ -34,13 +34,14 @@ from rich.table import Table
 from benchmarks.seg_input import SPACING_MM, draw, segments, write_series
 from benchmarks.series import measure
 from dicom_nodes.decode import Grid, read_seg
+from dicom_nodes.encode.labelmap import encode_labelmap
 from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Algorithm, Code, LabelMap, ResultIdentity, Segment, Volume
 from dicom_nodes.volumes import find_volumes
 
 DCMQI = Path(sysconfig.get_path("scripts")) / "itkimage2segimage"
-
+ENCODE = {"BINARY": encode_seg, "LABELMAP": encode_labelmap}
 
 Writing = Callable[[], tuple[float, float]]
 """Write the SEG; gives the seconds and the peak memory of the process in MiB."""
@@ -75,7 +76,7 @@ def main() -> None:
         _compare(Path(name), (chosen.slices, chosen.side, chosen.side), chosen.segments, chosen.runs)
 
 
-def write_ours(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
+def write_ours(folder: Path, labels: npt.NDArray[np.uint8], path: Path, kind: str) -> float:
     """From the series on disk to a proven SEG on disk; gives the seconds."""
     volume = _volume(folder / "series")
     algorithm = Algorithm("benchmark", "1", "benchmark", phantom=True)
@@ -83,11 +84,11 @@ def write_ours(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
     made_at = datetime(2026, 1, 1)  # noqa: DTZ001  # a site's time, as DICOM has it
     identity = ResultIdentity("benchmark", "abdomen", 1, None, made_at, "1", "1")
     began = time.perf_counter()
-    dcmwrite(folder / "sagittal.dcm", encode_seg(label_map, volume, identity))
+    dcmwrite(path, ENCODE[kind](label_map, volume, identity))
     return time.perf_counter() - began
 
 
-def write_highdicom(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
+def write_highdicom(folder: Path, labels: npt.NDArray[np.uint8], path: Path, kind: str) -> float:
     """From headers in memory to a SEG on disk; gives the seconds."""
     volume = _volume(folder / "series")
     images = [dcmread(frame.path) for frame in volume.frames]
@@ -96,7 +97,7 @@ def write_highdicom(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
     seg = hd.seg.Segmentation(
         source_images=images,
         pixel_array=labels,
-        segmentation_type="BINARY",
+        segmentation_type=kind,
         segment_descriptions=descriptions,
         series_instance_uid=hd.UID(),
         series_number=900,
@@ -108,26 +109,29 @@ def write_highdicom(folder: Path, labels: npt.NDArray[np.uint8]) -> float:
         device_serial_number="1",
         omit_empty_frames=True,
     )
-    seg.save_as(folder / "highdicom.dcm")
+    seg.save_as(path)
     return time.perf_counter() - began
 
 
-WRITERS: dict[str, Callable[[Path, npt.NDArray[np.uint8]], float]] = {
-    "sagittal": write_ours,
-    "highdicom": write_highdicom,
+WRITERS: dict[str, tuple[Callable[[Path, npt.NDArray[np.uint8], Path, str], float], str]] = {
+    "highdicom": (write_highdicom, "BINARY"),
+    "sagittal": (write_ours, "BINARY"),
+    "highdicom-labelmap": (write_highdicom, "LABELMAP"),
+    "sagittal-labelmap": (write_ours, "LABELMAP"),
 }
 
 
 def _write(name: str, folder: Path, runs: int) -> None:
     labels = np.load(folder / "labels.npy")
-    print(json.dumps([WRITERS[name](folder, labels) for _ in range(runs)]))
+    write, kind = WRITERS[name]
+    print(json.dumps([write(folder, labels, folder / f"{name}.dcm", kind) for _ in range(runs)]))
 
 
 def _compare(folder: Path, shape: tuple[int, int, int], count: int, runs: int) -> None:
     labels = draw(shape, count)
     write_series(folder / "series", shape)
     np.save(folder / "labels.npy", labels)
-    writers = {name: _by_python(name, folder) for name in ("highdicom", "sagittal")}
+    writers = {name: _by_python(name, folder) for name in WRITERS}
     if DCMQI.exists():
         writers["dcmqi"] = _by_dcmqi(folder, labels)
     else:

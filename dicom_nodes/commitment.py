@@ -26,6 +26,7 @@ COMMITMENT = str(StorageCommitmentPushModel)
 SAME_ASSOCIATION_SECONDS = 5.0
 """How long the association of a request stays open for a report on it."""
 
+_LOOKS_AT = 4  # steps of 0.05 s between two looks at whether the report has come elsewhere
 _REQUEST_STORAGE_COMMITMENT = 1  # Action Type ID, PS3.4 J.3.2
 _ALL, _SOME_FAILED = 1, 2  # Event Type IDs, PS3.4 J.3.3
 _PROCESSING_FAILURE, _NO_SUCH_EVENT_TYPE, _INVALID_ARGUMENT = 0x0110, 0x0113, 0x0115
@@ -39,11 +40,13 @@ def ask_commitment(
     reported: Reported,
     timeout_seconds: float = 60,
     linger_seconds: float = SAME_ASSOCIATION_SECONDS,
+    awaited: Callable[[], bool] = lambda: True,
 ) -> None:
     """Ask a node by N-ACTION to confirm that it keeps these objects.
 
-    The association stays open for `linger_seconds` at most, in case the report comes on it. Raises Refused where
-    the node offers no storage commitment or answers with a failure, Unreachable where it did not answer.
+    The association stays open for `linger_seconds` at most, in case the report comes on it, and no longer than the
+    report is `awaited`: it may have come on another. Raises Refused where the node offers no storage commitment or
+    answers with a failure, Unreachable where it did not answer.
     """
     context = build_context(StorageCommitmentPushModel)
     with associated(node, calling_aet, [context], timeout_seconds) as association:
@@ -52,7 +55,7 @@ def ask_commitment(
         association._serve_request = partial(_serve, association, association._serve_request, served)
         answer = _asked(association, node, _information(transaction_uid, objects))
         if answer.Status == 0x0000:
-            _wait(association, served, linger_seconds)
+            _wait(association, served, linger_seconds, awaited)
     if answer.Status != 0x0000:
         raise Refused(named(node), int(answer.Status), str(answer.get("ErrorComment", "")))
 
@@ -98,10 +101,10 @@ def _serve(
     served.set()  # only now is the answer on its way, before a release
 
 
-def _wait(association: Any, served: threading.Event, seconds: float) -> None:
-    """Until a report was answered, the association ended, or the time is over."""
-    for _ in range(max(1, int(seconds / 0.05))):
-        if served.wait(0.05) or not association.is_established:
+def _wait(association: Any, served: threading.Event, seconds: float, awaited: Callable[[], bool]) -> None:
+    """Until a report was answered here or came elsewhere, the association ended, or the time is over."""
+    for step in range(1, 1 + max(1, int(seconds / 0.05))):
+        if served.wait(0.05) or not association.is_established or (step % _LOOKS_AT == 0 and not awaited()):
             break
 
 

@@ -1,6 +1,7 @@
 """A DICOM-SEG → its labels as an array on the source's grid, every frame placed by its position in the patient.
 
-Shares no step with the encoder: it knows of a SEG what any reader knows, and nothing of how it was made.
+BINARY or LABELMAP. Shares no step with the encoder: it knows of a SEG what any reader knows, and nothing of how it
+was made.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -16,6 +17,7 @@ from pydicom import Dataset, dcmread
 from pydicom.tag import Tag
 
 from dicom_nodes.errors import ResultUnsound
+from dicom_nodes.planes import KINDS, paint
 from dicom_nodes.types import Affine
 from dicom_nodes.walk import Elements, elements, items, sequence_value
 
@@ -27,7 +29,7 @@ Image = tuple[str, int | None]
 
 _PLACE = [Tag(f"{what}Sequence") for what in ("PlanePosition", "PlaneOrientation", "PixelMeasures")]
 _SEGMENT, _DERIVATION = Tag("SegmentIdentificationSequence"), Tag("DerivationImageSequence")
-_TOGETHER = 8  # so many frames begin and end on a whole byte, whatever their matrix
+_SEVERAL = 0  # stands for the segment of a frame that holds all of its slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,16 @@ class Grid:
         return self.affine[:3, 3] + steps
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """Where a frame lies and what it says it was made of."""
+
+    segment: int
+    """0 where the frame holds all segments of its slice."""
+    slice: int
+    images: frozenset[Image]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedSegmentation:
     """What a SEG says: segment numbers uint8 (z, y, x), 0 where none, on an affine; and each number's label."""
@@ -55,8 +67,13 @@ class DecodedSegmentation:
     labels: npt.NDArray[np.uint8]
     affine: Affine
     names: Mapping[int, str]
-    images: Mapping[int, Set[Image]]
-    """Of each slice that has frames, the source images that they name."""
+    codes: Mapping[int, tuple[str, ...]]
+    """Of each number, the code of its type and those that modify it, as "SCT 64033007"."""
+    frames: tuple[DecodedFrame, ...]
+    series: Mapping[str, Set[str]]
+    """The instances that it refers to, by series."""
+    study_uid: str
+    frame_of_reference_uid: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,36 +98,59 @@ class _Frame:
 
 
 def read_seg(source: Path | BinaryIO | Dataset, like: Grid | None = None) -> DecodedSegmentation:
-    """Decode a BINARY SEG onto the grid `like`, or onto the smallest grid of its own frames.
+    """Decode a SEG onto the grid `like`, or onto the smallest grid of its own frames.
 
     Raises ResultUnsound where a frame does not lie on the grid within 0.01 mm in every pixel, where two segments
-    claim one voxel, where one segment claims a slice twice, or where the object is no BINARY segmentation whose
-    pixels are uncompressed.
+    claim one voxel, where one segment claims a slice twice, where pixels are of no segment, or where the object is
+    no BINARY or LABELMAP segmentation whose pixels are uncompressed.
     """
     seg = deepcopy(source) if isinstance(source, Dataset) else dcmread(source)  # reading a data set changes it
-    if seg.get("SegmentationType") != "BINARY" or len(seg.SegmentSequence) > 255:
-        raise ResultUnsound("not a BINARY segmentation of at most 255 segments")
+    if seg.get("SegmentationType") not in KINDS or len(seg.SegmentSequence) > 255:
+        raise ResultUnsound("not a BINARY segmentation of at most 255 segments, nor a LABELMAP one")
     try:
         frames = list(_frames(seg))
     except (KeyError, ValueError) as error:
         raise ResultUnsound(f"a frame does not say its segment and place: {error!r}") from error
     grid = like or _own_grid(frames, seg)
     slices = _slices(frames, grid)
-    names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
-    images: dict[int, set[Image]] = {}
-    for frame in frames:
-        images.setdefault(slices[frame.place], set()).update(frame.images)
-    return DecodedSegmentation(_paint(seg, frames, slices, grid), grid.affine, names, images)
+    placed = tuple(DecodedFrame(frame.segment, slices[frame.place], frame.images) for frame in frames)
+    segments = {int(item.SegmentNumber): item for item in seg.SegmentSequence}
+    segments.pop(0, None)  # some writers describe the background
+    return DecodedSegmentation(
+        labels=paint(seg, [(frame.segment, frame.slice) for frame in placed], grid.shape, segments.keys()),
+        affine=grid.affine,
+        names={number: str(item.SegmentLabel) for number, item in segments.items()},
+        codes={number: _codes(item) for number, item in segments.items()},
+        frames=placed,
+        series=_series(seg),
+        study_uid=str(seg.get("StudyInstanceUID", "")),
+        frame_of_reference_uid=str(seg.get("FrameOfReferenceUID", "")),
+    )
+
+
+def _codes(segment: Dataset) -> tuple[str, ...]:
+    kinds = list(segment.get("SegmentedPropertyTypeCodeSequence", []))
+    modifiers = [item for kind in kinds for item in kind.get("SegmentedPropertyTypeModifierCodeSequence", [])]
+    return tuple(f"{c.get('CodingSchemeDesignator', '')} {c.get('CodeValue', '')}" for c in [*kinds, *modifiers])
+
+
+def _series(seg: Dataset) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for series in seg.get("ReferencedSeriesSequence", []):
+        uids = {str(i.ReferencedSOPInstanceUID) for i in series.get("ReferencedInstanceSequence", [])}
+        found.setdefault(str(series.SeriesInstanceUID), set()).update(uids)
+    return found
 
 
 def _frames(seg: Dataset) -> Iterator[_Frame]:
     shared = elements(next(items(sequence_value(seg, "SharedFunctionalGroupsSequence"))))
     place, segment, images = cache(_place), cache(_segment), cache(_images)  # a few values, in thousands of frames
+    several = seg.SegmentationType == "LABELMAP"
     for index, item in enumerate(items(sequence_value(seg, "PerFrameFunctionalGroupsSequence"))):
         groups = shared | elements(item)
         yield _Frame(
             index,
-            segment(groups[_SEGMENT]),
+            _SEVERAL if several else segment(groups[_SEGMENT]),
             place(*(groups[tag] for tag in _PLACE)),
             images(groups.get(_DERIVATION, b"")),
         )
@@ -179,38 +219,9 @@ def _slices(frames: list[_Frame], grid: Grid) -> dict[_Place, int]:
             slices[frame.place] = _slice_of(frame, positions, grid)
         claim = (frame.segment, slices[frame.place])
         if claim in claimed:
-            raise ResultUnsound(f"segment {frame.segment} has two frames on slice {claim[1]}")
+            raise ResultUnsound(f"{_told(frame)} is one of two frames on slice {claim[1]}")
         claimed.add(claim)
     return slices
-
-
-def _paint(seg: Dataset, frames: list[_Frame], slices: dict[_Place, int], grid: Grid) -> npt.NDArray[np.uint8]:
-    """Unpack the frames, eight at a time, each into its slice."""
-    packed = _packed(seg, grid, len(frames))
-    voxels = grid.shape[1] * grid.shape[2]
-    labels = np.zeros((grid.shape[0], voxels), dtype=np.uint8)
-    for start in range(0, len(frames), _TOGETHER):
-        several = frames[start : start + _TOGETHER]
-        part = packed[start * voxels // 8 :][:voxels]
-        masks = np.unpackbits(part, count=len(several) * voxels, bitorder="little").reshape(-1, voxels)
-        for frame, mask in zip(several, masks, strict=True):
-            plane = labels[slices[frame.place]]
-            if np.logical_and(plane, mask).any():
-                raise ResultUnsound(f"segment {frame.segment} overlaps another on slice {slices[frame.place]}")
-            plane |= mask * np.uint8(frame.segment)
-    return labels.reshape(grid.shape)
-
-
-def _packed(seg: Dataset, grid: Grid, frames: int) -> npt.NDArray[np.uint8]:
-    """Give the pixels as they are stored; raise ResultUnsound unless they are one bit each, and all there."""
-    if (seg.Rows, seg.Columns) != grid.shape[1:]:
-        raise ResultUnsound(f"frames of {seg.Rows} × {seg.Columns} on a grid of {grid.shape[1]} × {grid.shape[2]}")
-    if seg.BitsAllocated != 1 or seg.file_meta.TransferSyntaxUID.is_encapsulated:
-        raise ResultUnsound("pixels that are not stored as one bit each, uncompressed")
-    packed = np.frombuffer(seg.PixelData, dtype=np.uint8)
-    if len(packed) * 8 < frames * seg.Rows * seg.Columns:
-        raise ResultUnsound(f"pixels end before the last of {frames} frames")
-    return packed
 
 
 def _slice_of(frame: _Frame, positions: npt.NDArray[np.float64], grid: Grid) -> int:
@@ -227,5 +238,10 @@ def _slice_of(frame: _Frame, positions: npt.NDArray[np.float64], grid: Grid) -> 
     )
     worst = float(offsets[z] + far.sum())
     if not worst <= TOLERANCE_MM:
-        raise ResultUnsound(f"frame {frame.index + 1} lies {worst:.3g} mm beside the nearest slice, {z}")
+        raise ResultUnsound(f"{_told(frame)} lies {worst:.3g} mm beside the nearest slice, {z}")
     return z
+
+
+def _told(frame: _Frame) -> str:
+    of = f" of segment {frame.segment}" if frame.segment != _SEVERAL else ""
+    return f"frame {frame.index + 1}{of}"

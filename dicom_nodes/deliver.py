@@ -1,11 +1,12 @@
 """Where results go: files in, what the destination answered out. One class for each kind of destination."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
-from dicom_nodes.scu import store
+from dicom_nodes import scu, stow
 from dicom_nodes.types import Node, StoreOutcome
 
 
@@ -27,15 +28,57 @@ class DicomDestination:
 
     def send(self, paths: Sequence[Path]) -> tuple[StoreOutcome, ...]:
         """All files over one association; see `scu.store`."""
-        return store(self.node, self.calling_aet, paths, self.timeout_seconds)
+        return scu.store(self.node, self.calling_aet, paths, self.timeout_seconds)
 
 
-DESTINATIONS = {"dicom": DicomDestination}
+@dataclass(frozen=True, slots=True)
+class StowDestination:
+    """A DICOMweb service, reached by STOW-RS."""
+
+    url: str
+    timeout_seconds: float = 60
+    authorization: Path | None = None
+    """A file with the value of the HTTP header Authorization; None for no such header."""
+    ca: Path | None = None
+    """A file of certificates to trust, in PEM; None for those of the machine."""
+
+    def send(self, paths: Sequence[Path]) -> tuple[StoreOutcome, ...]:
+        """Each file in a request of its own; see `stow.store`."""
+        return stow.store(self.url, paths, self.timeout_seconds, self.authorization, self.ca)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a destination of any kind is, and how it is spoken to; what its kind does not need is left out."""
+
+    timeout_seconds: float = 60
+    node: Node | None = None
+    calling_aet: str = ""
+    url: str = ""
+    authorization: Path | None = None
+    ca: Path | None = None
+
+
+def _by_dicom(at: Address) -> Destination:
+    if at.node is None:
+        raise ValueError("a destination by C-STORE needs a node")
+    return DicomDestination(at.node, at.calling_aet, at.timeout_seconds)
+
+
+def _by_stow(at: Address) -> Destination:
+    return StowDestination(at.url, at.timeout_seconds, at.authorization, at.ca)
+
+
+DESTINATIONS: Mapping[str, Callable[[Address], Destination]] = MappingProxyType(
+    {"dicom": _by_dicom, "stow": _by_stow}
+)
+"""The way to a destination, by its kind."""
 
 _TRY_AGAIN = frozenset(
     {
         0x0110,  # Processing failure
         0x0213,  # Resource limitation
+        0xB00F,  # by the DICOM service of Azure: another request is storing the same object
     }
 )
 

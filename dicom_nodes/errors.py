@@ -76,7 +76,7 @@ class Refused(SagittalError):
     """A peer answered with a failure: its status and comment are the message."""
 
     def __init__(self, peer: str, status: int | None, comment: str) -> None:
-        shown = "no status" if status is None else f"status 0x{status:04X}"
-        super().__init__(f"{peer} refused: {shown}{': ' + comment if comment else ''}")
+        shown = "" if status is None else f"status 0x{status:04X}"
+        super().__init__(": ".join(filter(None, (f"{peer} refused", shown, comment))))
         self.status = status
         self.comment = comment

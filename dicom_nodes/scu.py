@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
@@ -39,6 +39,23 @@ def echo(node: Node, calling_aet: str, timeout_seconds: float = 10) -> None:
         raise Unreachable(f"{named(node)}: no answer to C-ECHO")
     if answer.Status != 0x0000:
         raise Refused(named(node), answer.Status, str(answer.get("ErrorComment", "")))
+
+
+def accepted_classes(
+    node: Node, calling_aet: str, sop_class_uids: Sequence[str], timeout_seconds: float = 10
+) -> frozenset[str]:
+    """Ask a node which of these SOP Classes it takes in Explicit VR Little Endian, by proposing each.
+
+    Raises Unreachable; Refused where it rejects the association itself.
+    """
+    contexts = [build_context(uid, ExplicitVRLittleEndian) for uid in sop_class_uids]
+    try:
+        with associated(node, calling_aet, contexts, timeout_seconds) as association:
+            return frozenset(str(context.abstract_syntax) for context in association.accepted_contexts)
+    except Refused as error:
+        if error.status == _SOP_CLASS_NOT_SUPPORTED:
+            return frozenset()
+        raise
 
 
 def count_instances(
@@ -70,7 +87,8 @@ def store(
     """Send Part 10 files by C-STORE, each exactly as encoded on disk; one outcome for each path, in order.
 
     All go over one association unless they need more than 128 presentation contexts. A file for which the node
-    accepts no context has outcome 0122; if it accepts none at all, Refused names the SOP Class and transfer syntax.
+    accepts no context has outcome 0122; if it accepts none at all, Refused has that status, and names the SOP
+    Class and transfer syntax.
     Raises Unreachable when the association breaks; then all may be sent again.
     """
     needs = {path: _needs(path) for path in paths}
@@ -211,7 +229,8 @@ def _why_not(association: Any, node: Node, connected: bool) -> Refused | Unreach
         return Refused(named(node), None, reason)
     if association.rejected_contexts:
         asked = [(c.abstract_syntax, c.transfer_syntax) for c in association.requestor.requested_contexts]
-        return Refused(named(node), None, "; ".join(_no_context(uid, *syntaxes) for uid, syntaxes in asked))
+        said = "; ".join(_no_context(uid, *syntaxes) for uid, syntaxes in asked)
+        return Refused(named(node), _SOP_CLASS_NOT_SUPPORTED, said)
     why = "the association was aborted or not answered" if connected else "no connection"
     return Unreachable(f"{named(node)}: {why}")
 

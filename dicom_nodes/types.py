@@ -192,6 +192,8 @@ class ResultIdentity:
     device_serial: str
     manufacturer: str = "Sagittal"
     model_name: str = "Sagittal"
+    part: str = ""
+    """Which of the structures, as "vertebrae", where they go into several objects; empty for all of them."""
 
 
 class Edge(StrEnum):
@@ -222,6 +224,15 @@ class Measurement:
     """Empty where it is seen whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The object that another takes the place of, in the same study."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
     """All that the output objects of one job are made of."""
@@ -233,6 +244,8 @@ class Finished:
     """Of every segment that has voxels."""
     notes: tuple[str, ...] = ()
     """What the checks found, one sentence each."""
+    predecessor: Predecessor | None = None
+    """Of the object that is made of it, by an earlier model or of an earlier revision of the series."""
 
 
 @dataclass(frozen=True, slots=True)

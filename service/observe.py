@@ -34,6 +34,7 @@ def log_to_stderr(process: str, level: int = logging.INFO) -> None:
     warnings.filterwarnings("ignore", module="pydicom")
     for noisy in ("pynetdicom", "kombu", "celery.app", "celery.worker.strategy", "numexpr", "alembic", "highdicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # every request, which the delivery tells of already
 
 
 def event(log: logging.Logger, level: int, what: str, **fields: object) -> None:

@@ -21,6 +21,8 @@ PURPOSE = standard_code(codes.DCM.SourceImageForImageProcessingOperation)  # PS3
 
 Frames = list[tuple[int, int]]
 """(segment number, slice) of each frame, in the order of the object."""
+SEVERAL = 0
+"""Stands for the segment number of a frame that holds all segments of its slice."""
 
 _TOGETHER = 8  # so many frames end on a whole byte, whatever their matrix
 
@@ -52,17 +54,19 @@ def encode_groups(frames: Frames, source: Source) -> RawDataElement:
     """Encode the Per-Frame Functional Groups Sequence (PS3.3 C.7.6.16): place, segment and source of every frame.
 
     The segment's number stands in each frame's own item even where there is one segment only, since Weasis looks
-    nowhere else; each frame has exactly one source; its place is the source's own decimal strings.
+    nowhere else, and in none that holds several (Table A.51-2); each frame has exactly one source; its place is the
+    source's own decimal strings.
     """
     slices = sorted({z for _, z in frames})
     positions = {z: n for n, z in enumerate(slices, start=1)}
     derivations = {z: _derivation(source.frames[z]) for z in slices}
     places = {z: _place(source.frames[z]) for z in slices}
     segments = {segment: _segment(segment) for segment in {segment for segment, _ in frames}}
-    content = sequence("FrameContentSequence", element("DimensionIndexValues", bytes(8)))[:-8]
+    contents = {n: sequence("FrameContentSequence", element("DimensionIndexValues", bytes(n)))[:-n] for n in (4, 8)}
     items = []
     for segment, z in frames:
-        own = content + struct.pack("<II", segment, positions[z])
+        index = struct.pack("<I", positions[z]) if segment == SEVERAL else struct.pack("<II", segment, positions[z])
+        own = contents[len(index)] + index
         items.append(item(derivations[z] + own + places[z] + segments[segment]))
     return raw_element("PerFrameFunctionalGroupsSequence", b"".join(items))
 
@@ -86,5 +90,7 @@ def _place(frame: SourceFrame) -> bytes:
 
 
 def _segment(number: int) -> bytes:
+    if number == SEVERAL:
+        return b""
     value = number.to_bytes(2, "little")
     return sequence("SegmentIdentificationSequence", element("ReferencedSegmentNumber", value))

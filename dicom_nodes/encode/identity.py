@@ -6,7 +6,7 @@ A result of a phantom model says so in each of its names, because the weights sa
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicom_nodes.encode.source import Source, texts
 from dicom_nodes.errors import ResultUnsound
@@ -38,21 +38,22 @@ def derived_uid(*parts: str) -> str:
 
 
 def result_uid(purpose: str, volume: Volume, algorithm: Algorithm, result: ResultIdentity) -> str:
-    """Derive the UID of one part of a result, as "series" or "instance", from all that makes the result."""
+    """Derive the UID of one thing of a result, as "series" or "instance", from all that makes the result."""
     source = (volume.series_uid, str(volume.index), volume.name)
     model = (result.submodel, algorithm.version, str(result.laterality or ""), str(result.revision))
-    return derived_uid(purpose, *source, *model)
+    return derived_uid(purpose, *source, *model, *([result.part] if result.part else []))
 
 
 def tracking_uid(volume: Volume, algorithm: Algorithm, result: ResultIdentity, segment_value: int) -> str:
     """Derive the TrackingUID of one segment, the same in every object that speaks of it, from its label value."""
-    return result_uid(f"segment {segment_value}", volume, algorithm, result)
+    return result_uid(f"segment {segment_value}", volume, algorithm, replace(result, part=""))
 
 
 def name_result(volume: Volume, source: Source, algorithm: Algorithm, result: ResultIdentity) -> Names:
     """Name a result after its protocol, side and source."""
     number = _series_number(source)
-    part = plain(result.protocol.replace("_", " "), 12) or plain(result.submodel, 12)
+    protocol = plain(result.protocol.replace("_", " "), 12) or plain(result.submodel, 12)
+    part = plain(f"{protocol} {result.part}", 29)
     side = f" {result.laterality}" if result.laterality else ""
     of = f"{volume.name} {_source_name(volume, source)}"
     head = "AI PHANTOM not clinical" if algorithm.phantom else "AI"

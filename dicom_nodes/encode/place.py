@@ -4,12 +4,16 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.sr.codedict import codes
 from pydicom.valuerep import format_number_as_ds
 
+from dicom_nodes.encode.codes import code_elements, standard_code
 from dicom_nodes.encode.explicit import element, item, raw_element, sequence
 from dicom_nodes.encode.source import Source, SourceFrame
 from dicom_nodes.errors import ResultUnsound
-from dicom_nodes.types import LabelMap, Volume
+from dicom_nodes.types import LabelMap, Predecessor, Volume
+
+PREDECESSOR = standard_code(codes.DCM.TemporalPredecessor)  # PS3.16 CID 7201
 
 _COSINE_TOLERANCE = 1e-3  # what makes frames one volume, and what viewers take for the same orientation
 _VOXELS_ASTRAY = (1.0, 1.0, 1 / 3)
@@ -69,6 +73,18 @@ def refer_to_source(volume: Volume, source: Source) -> list[RawDataElement]:
     numbered = map(number_frames, frames_of.values())
     frames_named = b"".join(item(image + numbers) for image, numbers in zip(images, numbered, strict=True))
     return [raw_element("ReferencedSeriesSequence", series), raw_element("SourceImageSequence", frames_named)]
+
+
+def refer_to_predecessor(predecessor: Predecessor) -> RawDataElement:
+    """Name the image that the new one takes the place of, as one that is related to it (PS3.3 C.12.4).
+
+    It is no source of the new one, and stands neither in the groups of a frame nor in the Referenced Series
+    Sequence, whose first series a viewer takes for the one to show the segments on.
+    """
+    uid = element("ReferencedSOPInstanceUID", predecessor.sop_instance_uid)
+    purpose = sequence("PurposeOfReferenceCodeSequence", code_elements(PREDECESSOR))
+    image = element("ReferencedSOPClassUID", predecessor.sop_class_uid) + uid + purpose
+    return raw_element("ReferencedImageSequence", item(image))
 
 
 def refer_to(frame: SourceFrame) -> bytes:

@@ -1,52 +1,23 @@
 """The root of a structured report and the source it speaks of → the encoded document, the same at every attempt.
 
-What every report of ours has in common: who made it, in which study and series it lies, what it is based on.
+What every report of ours has in common: what it is based on, what it says beside the numbers.
 """
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import highdicom as hd
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 
-from dicom_nodes.encode.equipment import list_equipment
-from dicom_nodes.encode.identity import Names, derived_uid, name_result, plain, result_uid
+from dicom_nodes.encode.beside import NOT_BESIDE, Based, Kind, begin
+from dicom_nodes.encode.codes import code_item, standard_code
+from dicom_nodes.encode.identity import derived_uid, plain
 from dicom_nodes.encode.seal import seal
-from dicom_nodes.encode.source import REQUIRED, Source, read_source
-from dicom_nodes.types import Finished, Measurement, Segment
+from dicom_nodes.types import Finished, Measurement, Predecessor, Segment
 
 NOT_FINDING = "checks: nothing found that is not plausible"
-_NOT_IN_A_REPORT = frozenset({"PositionReferenceIndicator"})
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of report: what tells it from the other objects of its job."""
-
-    name: str
-    sop_class_uid: str
-    head: str
-    """What its SeriesDescription begins with, after "AI"."""
-    series_offset: int
-    """Added to the SeriesNumber of the SEG."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Based:
-    """What a report is made from, read once."""
-
-    finished: Finished
-    source: Source
-    names: Names
-
-
-def read_base(finished: Finished) -> Based:
-    """Read the headers that a report takes patient, study and references from; raises ResultUnsound."""
-    source = read_source(finished.volume)
-    names = name_result(finished.volume, source, finished.label_map.algorithm, finished.identity)
-    return Based(finished, source, names)
 
 
 def measured(finished: Finished) -> Iterator[tuple[Segment, Measurement]]:
@@ -87,47 +58,43 @@ def observer(based: Based) -> hd.sr.ObservationContext:
     )
 
 
-def encode_report(
-    based: Based, kind: Kind, root: Dataset, others: Mapping[str, Dataset], referred: bool
-) -> Dataset:
+def encode_report(based: Based, kind: Kind, root: Dataset, referred: Sequence[Dataset] = ()) -> Dataset:
     """Encode a document around its root content item (PS3.3 C.17).
 
-    `others` are the objects of the same job that it speaks of. They and the source's instances are evidence of the
-    current procedure where the content refers to them (`referred`), else pertinent evidence.
+    `referred` are the objects of the same job that its content refers to: with the source's instances they are
+    evidence of the current procedure, without any those are pertinent evidence.
     """
-    finished, names = based.finished, based.names
-    report, result = Dataset(), finished.identity
-    for keyword in REQUIRED - _NOT_IN_A_REPORT:
-        setattr(report, keyword, None)  # until the source's take their place
+    report = begin(based, kind, "".join(f" of {each.SOPInstanceUID}" for each in referred))
     report.update(root)
-    identified = (finished.volume, finished.label_map.algorithm, result)
-    report.SOPClassUID, report.SOPInstanceUID = kind.sop_class_uid, result_uid(f"{kind.name} instance", *identified)
-    report.StudyInstanceUID = finished.volume.study_uid
-    report.SeriesInstanceUID = result_uid(f"{kind.name} series", *identified)
-    report.Modality, report.InstanceNumber = "SR", 1
-    report.SeriesNumber = names.series_number + kind.series_offset
-    report.SeriesDescription = plain(f"AI {kind.head}{names.series_description.removeprefix('AI')}", 64)
-    report.InstanceCreationDate = report.SeriesDate = report.ContentDate = result.made_at.date()
-    report.InstanceCreationTime = report.SeriesTime = report.ContentTime = result.made_at.time()
-    report.Manufacturer, report.ManufacturerModelName = result.manufacturer, result.model_name
-    report.SoftwareVersions, report.DeviceSerialNumber = result.software_version, result.device_serial
+    report.Modality = "SR"
     report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "FINAL"
     report.ReferencedPerformedProcedureStepSequence = report.PerformedProcedureCodeSequence = []
-    report.ContributingEquipmentSequence = list_equipment(based.source, finished.label_map.algorithm, names, result)
     evidence = "CurrentRequestedProcedureEvidenceSequence" if referred else "PertinentOtherEvidenceSequence"
-    setattr(report, evidence, [_evidence(based, others)])
-    return dcmread(io.BytesIO(seal(report, replace(based.source, lossy=None), _NOT_IN_A_REPORT)))
+    setattr(report, evidence, [_evidence(based, referred)])
+    if based.finished.predecessor is not None:
+        report.PredecessorDocumentsSequence = [_replaced(based.finished.predecessor, report.StudyInstanceUID)]
+    return dcmread(io.BytesIO(seal(report, replace(based.source, lossy=None), NOT_BESIDE)))
 
 
-def _evidence(based: Based, others: Mapping[str, Dataset]) -> Dataset:
+def _evidence(based: Based, referred: Sequence[Dataset]) -> Dataset:
     """List every instance that the report is based on, by series (PS3.3 Table C.17-3)."""
     volume = based.finished.volume
     frames = {frame.sop_instance_uid: frame.sop_class_uid for frame in volume.frames}
     series = [_series(volume.series_uid, frames)]
-    for other in others.values():
+    for other in referred:
         series.append(_series(other.SeriesInstanceUID, {other.SOPInstanceUID: other.SOPClassUID}))
     study = Dataset()
     study.StudyInstanceUID, study.ReferencedSeriesSequence = volume.study_uid, series
+    return study
+
+
+def _replaced(predecessor: Predecessor, study_uid: str) -> Dataset:
+    """Name the document of the same study that the new one takes the place of (PS3.3 C.17.2, PS3.16 CID 7009)."""
+    series = _series(predecessor.series_uid, {predecessor.sop_instance_uid: predecessor.sop_class_uid})
+    purpose = code_item(standard_code(codes.DCM.ReplacedReport))
+    series.ReferencedSOPSequence[0].PurposeOfReferenceCodeSequence = [purpose]
+    study = Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = study_uid, [series]
     return study
 
 

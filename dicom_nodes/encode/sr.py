@@ -3,7 +3,7 @@
 Every NUM says all it means by its own name and unit: viewers drop the value of one that has anything below it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import highdicom as hd
 from pydicom import Dataset
@@ -11,8 +11,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import Comprehensive3DSRStorage
 
+from dicom_nodes.encode.beside import Based, Kind, read_base
 from dicom_nodes.encode.identity import plain, require_plain, tracking_uid
-from dicom_nodes.encode.report import Based, Kind, encode_report, measured, observer, read_base, remarks
+from dicom_nodes.encode.report import encode_report, measured, observer, remarks
 from dicom_nodes.encode.segments import ARTIFICIAL_INTELLIGENCE, LATERALITY
 from dicom_nodes.errors import ResultUnsound
 from dicom_nodes.types import Code, Edge, Finished, FrameRef, Measurement, Segment
@@ -37,17 +38,14 @@ _SITES = frozenset({"123037004", "91723000", "85756007"})
 """Categories whose types are places in the body: anatomical structures and tissues (CID 7150)."""
 
 
-def encode_sr(finished: Finished, made: Mapping[str, Dataset]) -> Dataset:
-    """Encode the measurements; `made` holds the job's SEG as "seg". The same bytes at every attempt.
+def encode_sr(finished: Finished, made: Sequence[Dataset]) -> Dataset:
+    """Encode the measurements of segments that `made`, one SEG or several, lists. The same bytes at every attempt.
 
-    Raises ResultUnsound where the SEG does not list the segments that were measured.
+    Raises ResultUnsound where these do not list the segments that were measured, each once.
     """
-    based, seg = read_base(finished), made["seg"]
-    _check_numbers(finished, seg)
-    groups = [
-        _group(based, seg, number, segment, each)
-        for number, (segment, each) in enumerate(measured(finished), start=1)
-    ]
+    based = read_base(finished)
+    listed = _listed(finished, made)
+    groups = [_group(based, *listed[each.value], segment, each) for segment, each in measured(finished)]
     report = hd.sr.MeasurementReport(
         observation_context=observer(based),
         procedure_reported=PROCEDURE,
@@ -59,14 +57,23 @@ def encode_sr(finished: Finished, made: Mapping[str, Dataset]) -> Dataset:
     root.ContentSequence.insert(place, _library(finished))
     root.ContentSequence.append(_remarks(based))
     root.CodingSchemeIdentificationSequence = [_own_scheme(based)]
-    return encode_report(based, KIND, root, {"seg": seg}, referred=True)
+    return encode_report(based, KIND, root, made)
 
 
-def _check_numbers(finished: Finished, seg: Dataset) -> None:
-    listed = [(int(item.SegmentNumber), str(item.SegmentLabel)) for item in seg.SegmentSequence]
-    wanted = [(number, segment.name) for number, (segment, _) in enumerate(measured(finished), start=1)]
-    if listed != wanted:
-        raise ResultUnsound(f"the SEG lists {len(listed)} segments, {len(wanted)} others were measured")
+def _listed(finished: Finished, made: Sequence[Dataset]) -> dict[int, tuple[Dataset, int]]:
+    """Find by label value the SEG and the number that a segment has there; it is known by its TrackingUID."""
+    found: dict[str, list[tuple[Dataset, int]]] = {}
+    for seg in made:
+        for item in seg.SegmentSequence:
+            found.setdefault(str(item.TrackingUID), []).append((seg, int(item.SegmentNumber)))
+    algorithm, result = finished.label_map.algorithm, finished.identity
+    tracked = {
+        segment.value: tracking_uid(finished.volume, algorithm, result, segment.value)
+        for segment, _ in measured(finished)
+    }
+    if sorted(tracked.values()) != sorted(uid for uid, places in found.items() for _ in places):
+        raise ResultUnsound(f"the SEG lists {len(found)} segments, {len(tracked)} others were measured")
+    return {value: found[uid][0] for value, uid in tracked.items()}
 
 
 def _group(based: Based, seg: Dataset, number: int, segment: Segment, each: Measurement) -> Dataset:

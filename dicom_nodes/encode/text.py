@@ -1,6 +1,6 @@
 """What was measured of the segments → a Basic Text SR with the same table, for viewers that know no TID 1500."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import highdicom as hd
 from pydicom import Dataset
@@ -8,8 +8,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import BasicTextSRStorage
 
+from dicom_nodes.encode.beside import Kind, read_base
 from dicom_nodes.encode.identity import plain
-from dicom_nodes.encode.report import Kind, encode_report, measured, observer, read_base, remarks
+from dicom_nodes.encode.report import encode_report, measured, observer, remarks
 from dicom_nodes.encode.sr import LANGUAGE, PROCEDURE
 from dicom_nodes.types import Finished, Measurement, Segment
 
@@ -18,7 +19,7 @@ _TITLE = DicomCode("18748-4", "LN", "Diagnostic Imaging Report")  # CID 7000
 _CONTAINS = hd.sr.RelationshipTypeValues.CONTAINS
 
 
-def encode_text(finished: Finished, made: Mapping[str, Dataset]) -> Dataset:
+def encode_text(finished: Finished, _: Sequence[Dataset]) -> Dataset:
     """Encode the measurements as readable lines, one for each segment. The same bytes at every attempt."""
     based = read_base(finished)
     root = hd.sr.ContainerContentItem(name=_TITLE)
@@ -36,7 +37,7 @@ def encode_text(finished: Finished, made: Mapping[str, Dataset]) -> Dataset:
         ],
         is_root=False,
     )
-    return encode_report(based, KIND, root, made, referred=False)
+    return encode_report(based, KIND, root)
 
 
 def row(segment: Segment, each: Measurement) -> str:

@@ -98,7 +98,7 @@ def pacs(*, commits: bool = True, takes: tuple[str, ...] = (SEG,), **told: Any) 
     """Run an archive that stores these SOP Classes and offers storage commitment, or does not."""
     archive = Pacs(**told)
     ae = AE("ARCHIVE")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     for sop_class in takes:
         ae.add_supported_context(sop_class)
     ae.add_supported_context("1.2.840.10008.1.1")

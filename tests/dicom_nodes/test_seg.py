@@ -13,8 +13,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import SegmentationStorage
 
 from dicom_nodes.decode import Grid, read_seg
-from dicom_nodes.encode.seg import encode_seg, prove
-from dicom_nodes.encode.source import PATIENT_AND_STUDY, read_source
+from dicom_nodes.encode.seg import encode_seg
+from dicom_nodes.encode.source import PATIENT_AND_STUDY
 from dicom_nodes.errors import EmptyResult, ResultUnsound
 from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Code, LabelMap, Laterality, Volume
@@ -163,16 +163,6 @@ def test_a_volume_whose_affine_is_mirrored_against_its_headers_is_refused(tmp_pa
     volume = replace(volume, affine=mirrored)
     with pytest.raises(ResultUnsound, match="does not lie on slice"):
         encode(made.label_map(volume, 1), volume)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_seg_that_is_mirrored_against_its_label_map_is_never_let_out(tmp_path: Path, axis: int) -> None:
-    volume = made.classic(tmp_path, made.unit(made.OBLIQUE))
-    label_map = made.label_map(volume, 1, 2)
-    encoded = written(encode(label_map, volume))
-    prove(encoded, label_map.array, volume, read_source(volume))
-    with pytest.raises(ResultUnsound, match="differs from the label map"):
-        prove(encoded, np.flip(label_map.array, axis), volume, read_source(volume))
 
 
 def test_a_seg_is_not_read_onto_a_grid_it_does_not_lie_on(tmp_path: Path) -> None:
@@ -479,71 +469,9 @@ def test_frames_of_two_patients_are_refused(tmp_path: Path) -> None:
         encode(made.label_map(volume, 1), volume)
 
 
-def charset_files() -> list[Path]:
-    samples = sorted((real_data.ROOT / "charset" / "pydicom_charsets").glob("*.dcm"))
-    return [path for path in samples if "SQEncoding" not in path.stem]  # these two have names in sequences only
-
-
-@real_data.needed
-@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples' odd character sets, on reading them here
-@pytest.mark.parametrize("sample", charset_files(), ids=lambda path: path.stem)
-def test_names_in_any_character_set_are_copied_byte_for_byte(tmp_path: Path, sample: Path) -> None:
-    given = dcmread(sample, stop_before_pixels=True, force=True)
-    declared = given["SpecificCharacterSet"].value  # the one element that pydicom has read already
-    text = declared if isinstance(declared, str) else "\\".join(declared)
-    held = {"SpecificCharacterSet": plain_element(0x00080005, "CS", text.encode())}
-    for keyword in PATIENT_AND_STUDY:
-        if isinstance(element := given.get_item(keyword), RawDataElement):
-            held[keyword] = element
-    volume = source_named_like(tmp_path, held)
-    path = tmp_path / "seg.dcm"
-    dcmwrite(path, encode(made.label_map(volume, 1), volume))
-    file = path.read_bytes()
-    assert "PatientName" in held
-    for keyword, element in held.items():
-        if element.VR != "SQ":
-            assert encoded(element) in file, keyword
-
-
-@pytest.mark.parametrize("declared", [b"ISO_IR 192", b"ISO 2022 IR 6\\ISO 2022 IR 87", b"NO SUCH SET", b""])
-@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of the unknown character set, on reading the result
-def test_a_name_that_its_declared_character_set_cannot_hold_is_copied_all_the_same(
-    tmp_path: Path, declared: bytes
-) -> None:
-    name, physician = b"M\xfcller^J\xf6rg=\xa4\xff", b"\x83\x5c\x94\x5c^\x1b$B\x1b(B"
-    held = {
-        "SpecificCharacterSet": plain_element(0x00080005, "CS", declared),
-        "PatientName": plain_element(0x00100010, "PN", name),
-        "ReferringPhysicianName": plain_element(0x00080090, "PN", physician),
-    }
-    volume = source_named_like(tmp_path, held)
-    path = tmp_path / "seg.dcm"
-    dcmwrite(path, encode(made.label_map(volume, 1), volume))
-    for element in held.values():
-        assert encoded(element) in path.read_bytes()
-
-
 def plain_element(tag: int, vr: str, value: bytes) -> RawDataElement:
     value += b" " * (len(value) % 2)
     return RawDataElement(made.tag(tag), vr, len(value), value, 0, False, True)
-
-
-def encoded(element: RawDataElement) -> bytes:
-    """An element of a short VR as it stands in an Explicit VR Little Endian file."""
-    value = bytes(element.value or b"")
-    value += b" " * (len(value) % 2)
-    vr = str(element.VR or made.vr_of(element.tag)).encode()
-    group, number = element.tag.group, element.tag.element
-    length = len(value).to_bytes(2, "little")
-    return group.to_bytes(2, "little") + number.to_bytes(2, "little") + vr + length + value
-
-
-def source_named_like(folder: Path, held: dict[str, RawDataElement]) -> Volume:
-    """Write a series and put these elements, to the byte, into each of its files."""
-    volume = made.classic(folder, made.AXIAL)
-    for frame in volume.frames:
-        made.graft(frame.path, list(held.values()))
-    return volume
 
 
 # Real data

@@ -1,6 +1,6 @@
-// A study in an archive with DICOMweb in; what OHIF shows of its Segmentation and its report out, and screenshots.
+// A study in an archive with DICOMweb in; what OHIF shows of its Segmentations and its report out, and screenshots.
 //
-//   node ohif.mjs --viewers FOLDER --archive http://127.0.0.1:8042 --chromium FILE --study UID --seg UID
+//   node ohif.mjs --viewers FOLDER --archive http://127.0.0.1:8042 --chromium FILE --study UID --seg UID [--seg UID]
 //                 --report UID --out FILE.json --picture FILE.png --report-picture FILE.png
 //
 // FOLDER is what `.ci/viewers` fills. Serves OHIF's built files and passes /dicom-web on to the archive, so that the browser sees one origin, and drives a
@@ -14,8 +14,9 @@ import { extname, join, normalize } from "node:path";
 import { parseArgs } from "node:util";
 
 const options = Object.fromEntries(
-  ["viewers", "archive", "study", "seg", "report", "out", "picture", "report-picture", "chromium"].map((name) => [name, { type: "string" }]),
+  ["viewers", "archive", "study", "report", "out", "picture", "report-picture", "chromium"].map((name) => [name, { type: "string" }]),
 );
+options.seg = { type: "string", multiple: true };
 const { values } = parseArgs({ options });
 const puppeteer = createRequire(join(values.viewers, "here.js"))("puppeteer-core");
 const built = join(values.viewers, "ohif");
@@ -140,10 +141,12 @@ const browser = await puppeteer.launch({
 });
 try {
   const page = await browser.newPage();
+  await page.evaluateOnNewDocument(() => localStorage.setItem("shownTours", '["basicViewerTour"]'));
   const said = [];
   page.on("pageerror", (error) => said.push(String(error)));
   await open(page, "segmentation");
-  const found = await page.evaluate(segmentation, values.seg);
+  const found = { segmentations: [] };
+  for (const uid of values.seg) found.segmentations.push(await page.evaluate(segmentation, uid));
   await new Promise((resolve) => setTimeout(resolve, 3000));
   await page.screenshot({ path: values.picture });
   if (values.report) {
