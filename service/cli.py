@@ -53,7 +53,8 @@ def _node(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]
 @click.option("--send-to", multiple=True, required=True, callback=_node, help="AET@HOST:PORT; may be repeated.")
 def init(folder: Path, aet: str, host: str, port: int, web_port: int, send_to: tuple[Node, ...]) -> None:
     """Write a commented site.toml into FOLDER."""
-    from service.config import read_site, site_toml  # noqa: PLC0415
+    from service.config import read_site  # noqa: PLC0415
+    from service.site_template import site_toml  # noqa: PLC0415
 
     path = folder / "site.toml"
     if path.exists():
@@ -80,7 +81,7 @@ def check(site_file: Path) -> None:
     otherwise = {each.name for each in submodels_to_run(submodels, site.models.otherwise)}
     click.echo(f"{site_file}: {site.receive.aet} on {site.receive.host}:{site.receive.port}")
     for destination in site.destination:
-        click.echo(f"  results to {destination.name}: {destination.aet}@{destination.host}:{destination.port}")
+        click.echo(f"  results to {destination.name}: {destination.address}")
     for rule in rules:
         click.echo(f"  rule {rule.name}")
     for submodel in submodels:
@@ -161,10 +162,12 @@ def demo(folder: Path, seed: int, keep_running: bool) -> None:
 def _register() -> None:
     from service.jobs_cli import jobs  # noqa: PLC0415
     from service.models_cli import models  # noqa: PLC0415
+    from service.results_cli import results  # noqa: PLC0415
     from service.route_cli import assign, replay, route  # noqa: PLC0415
 
     jobs.add_command(assign)
     main.add_command(jobs)
+    main.add_command(results)
     main.add_command(route)
     main.add_command(replay)
     main.add_command(models(_hand_over))

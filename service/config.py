@@ -4,32 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import Field, field_validator
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
+from service.destination import Destination
 from service.findings import CONTRADICTIONS, Action, FindingName
+from service.keys import AET, Port, Seconds, Table
 from service.running import OTHERWISE_BY_DEFAULT, RUN_BY_DEFAULT, fault_of
 from service.submodel import site_submodels
 from service.tomlfile import line_of, read_toml
 
-AET = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\s]([^\\\x00-\x1f]*[^\\\x00-\x1f\s])?$"),
-]
-"""An AE title (PS3.5 6.2): 1 to 16 characters, no backslash, no control characters, no spaces around it."""
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Output = Literal["seg", "sr", "text"]
-"""A kind of object that is made of a result, as in `dicom_nodes.encode.ENCODERS`."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Receive(_Table):
+class Receive(Table):
     """The Storage SCP."""
 
     aet: AET
@@ -44,7 +31,7 @@ class Receive(_Table):
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 50
 
 
-class Assembly(_Table):
+class Assembly(Table):
     """When a series is complete."""
 
     quiet_seconds: Seconds = 5.0
@@ -55,7 +42,7 @@ class Assembly(_Table):
     """How long to wait for instances that the PACS counts and that did not come."""
 
 
-class QueryNode(_Table):
+class QueryNode(Table):
     """The archive that is asked how many instances a series has (C-FIND)."""
 
     aet: AET
@@ -68,42 +55,7 @@ class QueryNode(_Table):
         return Node(self.aet, self.host, self.port)
 
 
-class Destination(_Table):
-    """Where results go."""
-
-    name: Name
-    kind: Literal["dicom"] = "dicom"
-    aet: AET
-    host: str
-    port: Port
-    timeout_seconds: Seconds = 60.0
-    retry_hours: Annotated[float, Field(ge=0)] = 72.0
-    """How long an unreachable destination is tried before its deliveries fail."""
-    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = ("seg",)
-    """Which objects of a result it gets: the segmentation, the measurements by TID 1500, the same as plain text."""
-    commitment: Literal["auto", "off", "require"] = "auto"
-    """Whether it is asked to confirm that it keeps what it stored (storage commitment, PS3.4 J)."""
-    commitment_hours: Annotated[float, Field(gt=0)] = 24.0
-    """How long its confirmation is waited for before the delivery fails."""
-
-    @field_validator("outputs")
-    @classmethod
-    def _outputs_go_together(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
-        if len(set(outputs)) < len(outputs):
-            raise ValueError("an output is named twice")
-        if "sr" in outputs and "seg" not in outputs:
-            raise ValueError(
-                '"sr" refers to the segments of "seg", so a destination that gets it needs "seg" as well'
-            )
-        return outputs
-
-    @property
-    def node(self) -> Node:
-        """The destination as an application entity."""
-        return Node(self.aet, self.host, self.port)
-
-
-class Models(_Table):
+class Models(Table):
     """Which weights the sub-models run with."""
 
     weights: str = "phantom"
@@ -116,7 +68,7 @@ class Models(_Table):
     """A folder with more sub-model TOML files beside the shipped ones; empty for none."""
 
 
-class RoutingTable(_Table):
+class RoutingTable(Table):
     """How series are routed."""
 
     rules: str = ""
@@ -129,7 +81,7 @@ class RoutingTable(_Table):
     """A series that needs the others of its study is routed when nothing more of it came for so long."""
 
 
-class Checks(_Table):
+class Checks(Table):
     """What becomes of a result that contradicts its route, or in which something is not plausible."""
 
     contradiction: Literal["hold", "deliver"] = "hold"
@@ -153,7 +105,7 @@ class Checks(_Table):
         return {name: self.policy.get(name.key, action) for name, action in default.items()}
 
 
-class Storage(_Table):
+class Storage(Table):
     """Where things lie; relative paths are relative to the folder of site.toml."""
 
     folder: str = "data"
@@ -163,14 +115,14 @@ class Storage(_Table):
     """URL of a Redis; empty for one that `sagittal up` starts on loopback."""
 
 
-class Web(_Table):
+class Web(Table):
     """Status page and JSON."""
 
     host: str = "127.0.0.1"
     port: Port = 8042
 
 
-class Workers(_Table):
+class Workers(Table):
     """The processes that make results."""
 
     inference_processes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -187,7 +139,7 @@ class Workers(_Table):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
-class Site(_Table):
+class Site(Table):
     """Everything a site decides."""
 
     receive: Receive
@@ -246,82 +198,3 @@ def read_site(path: Path) -> Site:
             line = line_of(path.read_text(encoding="utf-8"), ("models", key))
             raise ConfigurationError(f"{path}, line {line}: models.{key}: {fault}")
     return site.model_copy(update={"home": home})
-
-
-SITE_TOML = """\
-# Sagittal at this site. Every key that is not written here has the default shown in docs/configuration.md.
-# Check a changed file with:  sagittal check --site site.toml
-
-[receive]                    # the DICOM node that modalities and the PACS send to
-aet = "{aet}"
-host = "{host}"              # the address to listen on
-port = {port}
-# accepted_calling_aets = ["MR1", "PACS"]   # who may send; anybody if absent
-# require_called_aet = true                 # reject associations that call another AE title
-# other_storage = "accept"                  # objects that are not MR images: "accept" or "refuse"
-
-[assembly]                   # when a series is complete
-quiet_seconds = 5.0          # with no other evidence: nothing more came for so long
-# quiet_seconds_by_aet = {{ SLOWMR = 30.0 }}
-# abandoned_seconds = 300.0  # wait so long for a sender that aborted to come back
-# incomplete_seconds = 600.0 # wait so long for instances that the PACS counts and that did not come
-
-# [query]                    # ask this archive how many instances a series has (C-FIND): completes it sooner
-# aet = "PACS"
-# host = "192.0.2.10"
-# port = 104
-
-{destinations}
-[models]
-weights = "phantom"          # the shipped phantom models, NOT for clinical use; or the folder of installed models
-# run = ["mrannotator-*"]    # which sub-models run; `sagittal check` lists them, docs/models.md says what they find
-# otherwise = ["mrsegmentator", "totalsegmentator-total-mr"]   # where none of those serves a volume, if installed
-
-# [routing]
-# rules = "rules.toml"       # this site's own rules; docs/routing.md says how to write them
-# least_confidence = 1.0     # lower it to let a few witnesses be contradicted by the others
-# doubtful = "held"          # or "unrouted": where a series ends whose header contradicts itself
-
-# [checks]
-# contradiction = "hold"     # or "deliver": a result that contradicts its route, as a spine without vertebrae
-# policy = {{ islands = "deliver", leak = "hold" }}   # "deliver", "mark" or "hold" by finding
-
-[storage]
-folder = "data"              # received series, results and the ledger; relative to this file
-# ledger = "postgresql+psycopg://sagittal@db/sagittal"   # default: SQLite in the folder
-# redis = "redis://localhost:6379/0"                     # default: `sagittal up` starts one on loopback
-
-[web]                        # status page and JSON over HTTP
-host = "127.0.0.1"
-port = {web_port}
-
-[workers]
-inference_processes = 1
-# threads = 2                # per inference process; default: all cores
-# device = "auto"            # "cuda" where a GPU is, else "cpu"
-# lease_seconds = 30.0       # a worker that was not heard of for so long has lost its job to another
-"""
-
-DESTINATION_TOML = """\
-[[destination]]              # results go to each destination by C-STORE
-name = "{name}"
-aet = "{aet}"
-host = "{host}"
-port = {port}
-# outputs = ["seg", "sr", "text"]   # measurements beside the SEG: TID 1500, and as text for other viewers
-# retry_hours = 72.0         # an unreachable destination is tried for so long
-# commitment = "auto"        # ask it to confirm what it stored; "off", or "require" where it has to
-# commitment_hours = 24.0    # a confirmation is waited for so long
-"""
-
-
-def site_toml(aet: str, host: str, port: int, web_port: int, send_to: tuple[Node, ...]) -> str:
-    """The commented site.toml that `sagittal init` writes."""
-    names = [node.aet.lower() for node in send_to]
-    destinations = "\n".join(
-        DESTINATION_TOML.format(
-            name=name if names.count(name) == 1 else f"{name}-{place}", aet=node.aet, host=node.host, port=node.port
-        )
-        for place, (name, node) in enumerate(zip(names, send_to, strict=True), start=1)
-    )
-    return SITE_TOML.format(aet=aet, host=host, port=port, web_port=web_port, destinations=destinations)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pydicom
+from pydicom.uid import SegmentationStorage
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -25,12 +25,13 @@ from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.scu import echo, store
 from dicom_nodes.types import Instance, Node
-from service.config import Site, read_site, site_toml
+from service.config import Site, read_site
 from service.demo_report import Study, draw, table_of_progress, table_of_structures
 from service.jobs import Job, JobState
 from service.ledger import Ledger, open_ledger, terminal
 from service.phantom.dicom import write_dicom
 from service.phantom.protocols import PROTOCOLS, make_phantom
+from service.site_template import site_toml
 from service.verify import compare, geometry_differences
 
 SCANNERS = (
@@ -85,7 +86,8 @@ def _archive(folder: Path, arrived: list[Instance]) -> StorageScp:
 def _write_site(folder: Path, archive_port: int) -> Path:
     path = folder / "site.toml"
     node = Node("PACS", "127.0.0.1", archive_port)
-    path.write_text(site_toml("SAGITTAL", "127.0.0.1", _free_port(), _free_port(), (node,)))
+    text = site_toml("SAGITTAL", "127.0.0.1", _free_port(), _free_port(), (node,))
+    path.write_text(text.replace("# outputs =", "outputs ="))
     return path
 
 
@@ -168,15 +170,17 @@ def _send_all(site: Site, studies: list[Study], seed: int, problems: list[BaseEx
 
 
 def _match(studies: list[Study], arrived: list[Instance]) -> None:
-    """Give every SEG that came to the archive to the study whose series it names."""
-    waiting = {study.series.series_uid: study for study in studies if study.series and not study.seg}
+    """Give what came to the archive to the study that it is in: the SEG, and the reports beside it."""
+    sent = {study.series.study_uid: study for study in studies if study.series}
     for instance in arrived[:]:
-        seg = pydicom.dcmread(instance.path, stop_before_pixels=True)
-        source = str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
-        if source in waiting:
-            waiting[source].seg = instance.path
-            waiting[source].back_at = time.monotonic()
-            arrived.remove(instance)
+        study = sent.get(instance.study_uid)
+        if study is None:
+            continue
+        if instance.sop_class_uid == SegmentationStorage:
+            study.seg, study.back_at = instance.path, time.monotonic()
+        else:
+            study.reports += (instance.path,)
+        arrived.remove(instance)
 
 
 def _settled(study: Study, jobs: dict[str, Job], ledger: Ledger) -> bool:
@@ -184,9 +188,7 @@ def _settled(study: Study, jobs: dict[str, Job], ledger: Ledger) -> bool:
         return False
     job = jobs.get(study.series.series_uid)
     if job is not None:
-        return terminal(job) and (
-            job.state not in (JobState.DELIVERED, JobState.COMMITTED) or study.seg is not None
-        )
+        return terminal(job) and (job.state not in (JobState.DELIVERED, JobState.COMMITTED) or study.complete)
     series = ledger.series(study.series.series_uid)
     return series is not None and series.state in ("unrouted", "failed")
 
@@ -200,7 +202,8 @@ def _verify(site: Site, study: Study) -> None:
     try:
         agreement = compare(study.seg, phantom.truth, phantom.affine, names)
         study.dice, study.claimed_ml = dict(agreement.dice), dict(agreement.claimed_ml)
-        study.faults = geometry_differences(study.seg, study.series.paths)
+        missing = () if study.complete else ("its measurements did not come back",)
+        study.faults = missing + geometry_differences(study.seg, study.series.paths)
         draw(study, phantom, study.seg, site.home / "pictures" / f"{study.protocol}.png")
     except SagittalError as error:
         study.faults = (str(error),)
@@ -211,7 +214,8 @@ def _tell(console: Console, folder: Path, site: Site, studies: list[Study], seco
     colour = "green" if right == len(studies) else "red"
     console.print(f"\n[{colour}]{right} of {len(studies)} came back right[/], {seconds:.0f} s after the start")
     console.print(
-        f"results     {folder}/pacs (DICOM-SEG as the archive holds them)\n"
+        f"results     {folder}/pacs (as the archive holds them: of each study a DICOM-SEG, and its measurements "
+        "as a Structured Report and as text)\n"
         f"pictures    {folder}/pictures\n"
         f"what was sent {folder}/scanner\n"
         f"log         {folder}/sagittal.log\n"

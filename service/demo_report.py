@@ -8,13 +8,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from dicom_nodes.decode import Grid, read_seg
+from dicom_nodes.pictures import sheet
+from dicom_nodes.types import Algorithm, LabelMap
 from service.jobs import Job, JobState
 from service.ledger import Ledger
 from service.phantom.body import Phantom
 from service.phantom.dicom import PhantomSeries
-from service.pictures import overlay
 from service.running import submodels_to_run
-from service.submodel import load_submodels
+from service.submodel import PHANTOM_SOURCE, load_submodels
 
 LEAST_MEAN, LEAST_DICE = 0.88, 0.70
 """What one phantom has to reach on average, and each of its structures, to count as right.
@@ -22,6 +23,8 @@ LEAST_MEAN, LEAST_DICE = 0.88, 0.70
 Over several phantoms each protocol reaches 0.90 (workers/phantom_models/README.md); one alone may be harder.
 """
 
+REPORTS = 2
+"""Beside each SEG: the measurements by TID 1500, and the same as text."""
 MOST_CLAIMED_ML = 1.0
 """Specks of a structure that is not there are shown; more than this of one is wrong."""
 
@@ -36,10 +39,17 @@ class Study:
     sent_at: float = 0.0
     back_at: float = 0.0
     seg: Path | None = None
+    reports: tuple[Path, ...] = ()
+    """The measurements, for programs and as text."""
     dice: dict[str, float] = field(default_factory=dict)
     claimed_ml: dict[str, float] = field(default_factory=dict)
     """Structures that came back although the phantom does not show them."""
     faults: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True when all that is made of it came back."""
+        return self.seg is not None and len(self.reports) == REPORTS
 
     @property
     def right(self) -> bool:
@@ -76,7 +86,9 @@ def _row(study: Study, jobs: dict[str, Job], ledger: Ledger) -> tuple[str | Prog
     if job.state is JobState.INFERRING:
         return study.protocol, count, job.stage or "starting", ProgressBar(100, job.percent, width=24), job.reason
     if study.back_at:
-        return study.protocol, count, f"[green]back after {study.back_at - study.sent_at:.0f} s", "", ""
+        with_reports = ", with measurements" if study.complete else ""
+        back = f"[green]back after {study.back_at - study.sent_at:.0f} s{with_reports}"
+        return study.protocol, count, back, "", ""
     return study.protocol, count, job.state.value, "", job.reason
 
 
@@ -107,8 +119,10 @@ def draw(study: Study, phantom: Phantom, seg: Path, path: Path) -> None:
     for number, name in found.names.items():
         values[number] = segments[name].value
     mean = _mean(list(study.dice.values()))
-    title = f"{study.protocol}: phantom, segmented by a phantom model (mean Dice {mean:.3f})"
-    overlay(phantom.pixels, values[found.labels], phantom.affine, tuple(segments.values()), title, path)
+    algorithm = Algorithm(submodel.name, "of the phantoms", PHANTOM_SOURCE, phantom=True)
+    label_map = LabelMap(values[found.labels], phantom.affine, tuple(segments.values()), algorithm)
+    title = f"{study.protocol}: a phantom, as it came back (mean Dice {mean:.3f})"
+    sheet(phantom.pixels, label_map, title).save(path)
 
 
 def _mean(values: list[float]) -> float:

@@ -17,6 +17,7 @@ from service.jobs import Job, JobState, SeriesRecord, SeriesState, job_id
 from service.ledger import Ledger
 from service.observe import event
 from service.protocol import Protocol, SideRule
+from service.rejections import note_series, refusal
 from service.routing.route import Route
 from service.routing.rules import Rule, target_fault
 from service.routing.series import SeriesDecision, SeriesVolumes, decide_series
@@ -30,6 +31,13 @@ def dispatch(site: Site, ledger: Ledger, routing: Routing, series: SeriesRecord)
     """Route a series that stands in `complete`; whatever happens, it stands elsewhere afterwards."""
     started = time.monotonic()
     paths = sorted((site.incoming / series.series_uid).glob("*.dcm"))
+    if said := note_series(site, ledger, series.series_uid):
+        ledger.move_series(series.series_uid, SeriesState.UNROUTED, said)
+        return
+    if refused := refusal(ledger, series.series_uid, paths):
+        ledger.move_series(series.series_uid, SeriesState.FAILED, refused)
+        event(log, logging.WARNING, "rejected", series_uid=series.series_uid, why=refused)
+        return
     fingerprint = series_fingerprint(paths)
     if fingerprint == series.fingerprint and ledger.list_jobs(series_uid=series.series_uid, limit=1):
         cause = "the same instances as before came again: the result stands"

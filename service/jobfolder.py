@@ -1,4 +1,4 @@
-"""The files of one job: which volume it works on, the label map found in it, what was measured, the objects made.
+"""The files of one job: its volume, the label map found in it, what was measured, the picture and the objects made.
 
 Everything is written under a temporary name, flushed and renamed, so that a step that died leaves either nothing or
 the whole. Nothing here is a pickle: JSON, and arrays by numpy without objects.
@@ -52,6 +52,14 @@ class JobFolder:
             segments = tuple(_segment(values) for values in meaning["segments"])
             return LabelMap(stored["array"], stored["affine"], segments, Algorithm(**meaning["algorithm"]))
 
+    def load_segments(self) -> tuple[Segment, ...] | None:
+        """The segments of what `save_label_map` kept, without its array; None where nothing was kept yet."""
+        try:
+            with np.load(self.path / "labelmap.npz", allow_pickle=False) as stored:
+                return tuple(_segment(values) for values in json.loads(stored["meaning"].tobytes())["segments"])
+        except FileNotFoundError:
+            return None
+
     def save_measurements(self, measurements: tuple[Measurement, ...]) -> None:
         """Keep what was measured of the segments."""
         self._write("measurements.json", json.dumps([asdict(each) for each in measurements]).encode())
@@ -63,6 +71,25 @@ class JobFolder:
         except FileNotFoundError:
             return None
         return tuple(Measurement(**{**each, "edges": tuple(map(Edge, each["edges"]))}) for each in values)
+
+    def save_sheet(self, png: bytes) -> None:
+        """Keep the picture of the result."""
+        self._write("sheet.png", png)
+
+    def load_sheet(self) -> bytes | None:
+        """The PNG that `save_sheet` kept; None where none was drawn."""
+        try:
+            return (self.path / "sheet.png").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove_sheet(self) -> None:
+        """Leave no picture of an earlier result."""
+        (self.path / "sheet.png").unlink(missing_ok=True)
+
+    def has_sheet(self) -> bool:
+        """Whether `save_sheet` kept one."""
+        return (self.path / "sheet.png").is_file()
 
     def save_object(self, kind: str, dataset: Dataset) -> Path:
         """Keep one produced object as a DICOM file; gives its path."""

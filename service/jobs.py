@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from hashlib import sha256
+from pathlib import Path
 
 from dicom_nodes.errors import SagittalError
 
@@ -41,6 +42,8 @@ class JobState(StrEnum):
     """Every destination has confirmed that it keeps every object (storage commitment, PS3.4 J)."""
     FAILED = "failed"
     SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    """A person or the archive took it back: rejection notes go where its objects are stored (IHE IOCM)."""
 
 
 class Urgency(IntEnum):
@@ -60,6 +63,8 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     """C-STORE succeeded, and nobody confirms more than that."""
     COMMITTED = "committed"
+    DROPPED = "dropped"
+    """Not sent after all: the destination took another form of it, or the result was withdrawn."""
     FAILED = "failed"
 
 
@@ -82,25 +87,28 @@ LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
         J.INFERRED: frozenset({J.ENCODED, J.HELD, J.FAILED, J.SUPERSEDED}),
         # Released by a person, it is encoded and sent; else it is failed or run again.
         J.HELD: frozenset({J.INFERRED, J.FAILED, J.QUEUED, J.SUPERSEDED}),
-        J.ENCODED: frozenset({J.DELIVERING, J.FAILED, J.SUPERSEDED}),
-        J.DELIVERING: frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED}),
+        J.ENCODED: frozenset({J.DELIVERING, J.FAILED, J.SUPERSEDED, J.WITHDRAWN}),
+        J.DELIVERING: frozenset({J.DELIVERED, J.FAILED, J.SUPERSEDED, J.WITHDRAWN}),
         # What was stored may be confirmed, or be lost there and sent again, or stay without an answer.
-        J.DELIVERED: frozenset({J.COMMITTED, J.DELIVERING, J.FAILED, J.SUPERSEDED}),
-        J.COMMITTED: frozenset({J.SUPERSEDED}),
-        J.FAILED: frozenset({J.QUEUED, J.DELIVERING, J.SUPERSEDED}),
-        J.SUPERSEDED: frozenset(),
+        # A person may have it run again, as by a newer model.
+        J.DELIVERED: frozenset({J.COMMITTED, J.DELIVERING, J.FAILED, J.SUPERSEDED, J.WITHDRAWN, J.QUEUED}),
+        J.COMMITTED: frozenset({J.SUPERSEDED, J.WITHDRAWN, J.QUEUED}),
+        J.FAILED: frozenset({J.QUEUED, J.DELIVERING, J.SUPERSEDED, J.WITHDRAWN}),
+        J.SUPERSEDED: frozenset({J.WITHDRAWN}),
+        J.WITHDRAWN: frozenset(),
     },
     "delivery": {
-        D.WAITING: frozenset({D.WAITING, D.STORED, D.DELIVERED, D.FAILED}),
+        D.WAITING: frozenset({D.WAITING, D.STORED, D.DELIVERED, D.DROPPED, D.FAILED}),
         D.STORED: frozenset({D.WAITING, D.DELIVERED, D.COMMITTED, D.FAILED}),
         D.DELIVERED: frozenset(),
+        D.DROPPED: frozenset(),
         D.COMMITTED: frozenset(),
         # Tried again by a person, or confirmed after the site had given it up.
         D.FAILED: frozenset({D.WAITING, D.COMMITTED}),
     },
 }
 
-TERMINAL = frozenset({J.HELD, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED})
+TERMINAL = frozenset({J.HELD, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED, J.WITHDRAWN})
 """A job in one of these waits for nothing of its own.
 
 It moves when a person or a newer revision of its series says so, or when a destination says what became of what it
@@ -205,6 +213,11 @@ class ResultObject:
     series_uid: str
     path: str
     made_at: float
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others that its job made of one result, as "seg" or "seg-vertebrae"."""
+        return Path(self.path).stem.partition("~")[0]
 
 
 @dataclass(frozen=True, slots=True)

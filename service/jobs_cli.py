@@ -27,7 +27,7 @@ def _ledger(site_file: Path) -> Ledger:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def jobs(context: click.Context) -> None:
-    """Series and jobs: list (the default), show ID, retry ID; release JOB or reject JOB that is held."""
+    """Series and jobs: list (the default), show ID, retry ID, rerun JOB; release JOB or reject JOB that is held."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -161,6 +161,8 @@ def retry_now(ledger: Ledger, id_: str) -> str:
     cause = "asked for by an operator"
     job = ledger.job(id_)
     if job is not None:
+        if notes := ledger.retry_notes(id_, cause):
+            return f"job {id_}: {notes} rejection note(s) will be sent again"
         if job.state not in (JobState.FAILED, JobState.HELD):
             raise click.ClickException(
                 f"job {id_} is {job.state.value}; only a failed or held one can be tried again"
@@ -177,6 +179,23 @@ def retry_now(ledger: Ledger, id_: str) -> str:
         raise click.ClickException(f"series {id_} is {series.state.value}; {said}")
     ledger.move_series(id_, SeriesState.COMPLETE, cause)
     return f"series {id_} will be routed again"
+
+
+@jobs.command()
+@site_option
+@click.argument("job_id")
+def rerun(site_file: Path, job_id: str) -> None:
+    """Run a delivered job again, as after a newer model was installed: a new object names the one before it.
+
+    The same model makes the same objects, which are not sent twice.
+    """
+    ledger = _ledger(site_file)
+    job = ledger.job(job_id)
+    if job is None or job.state not in (JobState.DELIVERED, JobState.COMMITTED):
+        stands = "not known here" if job is None else job.state.value
+        raise click.ClickException(f"job {job_id} is {stands}; one that is delivered or committed can be run again")
+    ledger.move_job(job_id, JobState.QUEUED, "asked for again by an operator", attempts=0, reason="")
+    click.echo(f"job {job_id} is queued again")
 
 
 @jobs.command()

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from service.jobs import TERMINAL, Job
-from service.ledger_commitments import CommitmentLedger
 from service.ledger_jobs import JobLedger
 from service.ledger_series import OPEN, SeriesLedger
+from service.ledger_withdrawals import WithdrawalLedger
 from service.records import open_database
 
 __all__ = ["OPEN", "Ledger", "open_ledger", "terminal"]
@@ -20,7 +20,7 @@ def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -
     return Ledger(open_database(url), actor, now)
 
 
-class Ledger(SeriesLedger, JobLedger, CommitmentLedger):
+class Ledger(SeriesLedger, JobLedger, WithdrawalLedger):
     """The record of one site; safe to use from several threads and processes."""
 
 

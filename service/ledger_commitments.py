@@ -7,8 +7,8 @@ from sqlalchemy import insert as insert_into
 
 from dicom_nodes.types import CommitmentReport
 from service import schema
-from service.jobs import Commitment, Delivery, DeliveryState, Job, JobState
-from service.ledger_deliveries import DeliveryLedger
+from service.jobs import Commitment, Delivery, DeliveryState, Job
+from service.ledger_deliveries import TAKEN_BACK, DeliveryLedger
 from service.records import every, one, only
 
 MOST_RESENT = 3
@@ -37,6 +37,13 @@ class CommitmentLedger(DeliveryLedger):
         with self._engine.connect() as c:
             return every(c, Commitment, query)
 
+    def commitment_awaited(self, transaction_uid: str) -> bool:
+        """Whether a request has objects of which nothing was reported yet."""
+        t = schema.commitments
+        query = select(t).where(t.c.transaction_uid == transaction_uid, t.c.answered_at.is_(None))
+        with self._engine.connect() as c:
+            return one(c, Commitment, query) is not None
+
     def claim_commitment(self, delivery_id: int, transaction_uid: str, lease_seconds: float) -> list[Delivery]:
         """Begin a request about a stored delivery that is due, and about all that its job stored in the same place.
 
@@ -46,11 +53,12 @@ class CommitmentLedger(DeliveryLedger):
         at, t = self.now(), schema.deliveries
         with self._write() as c:
             due = (t.c.id == delivery_id, t.c.state == DeliveryState.STORED, t.c.next_attempt_at <= at)
-            first = one(c, Delivery, select(t).where(*due).with_for_update())
+            self._job_of(c, delivery_id)
+            first = one(c, Delivery, select(t).where(*due))
             if first is None or self._superseded(c, first) or not self._probe(c, first.destination, lease_seconds):
                 return []
             same = (t.c.job_id == first.job_id, t.c.destination == first.destination)
-            query = select(t).where(*same, t.c.state == DeliveryState.STORED).with_for_update()
+            query = select(t).where(*same, t.c.state == DeliveryState.STORED)
             asked = [each for each in every(c, Delivery, query) if each.id == first.id or not self._open(c, each)]
             for each in asked:
                 row = {"transaction_uid": transaction_uid, "delivery_id": each.id, "asked_at": at, "outcome": ""}
@@ -60,7 +68,7 @@ class CommitmentLedger(DeliveryLedger):
 
     def _superseded(self, c: Connection, delivery: Delivery) -> bool:
         j = schema.jobs
-        return only(c, Job, select(j).where(j.c.id == delivery.job_id)).state is JobState.SUPERSEDED
+        return only(c, Job, select(j).where(j.c.id == delivery.job_id)).state in TAKEN_BACK
 
     def _open(self, c: Connection, delivery: Delivery) -> bool:
         """Whether something is being asked about a delivery, or will be at a time that is set."""
@@ -82,6 +90,8 @@ class CommitmentLedger(DeliveryLedger):
         with self._write() as c:
             unanswered = (t.c.transaction_uid == transaction_uid, t.c.answered_at.is_(None))
             c.execute(t.update().where(*unanswered).values(outcome=outcome))
+            if next_attempt_at:
+                self._job_of(c, next(iter(next_attempt_at)))
             for delivery_id, at in next_attempt_at.items():
                 stored = (d.c.id == delivery_id, d.c.state == DeliveryState.STORED)
                 c.execute(d.update().where(*stored).values(next_attempt_at=at))
@@ -91,7 +101,8 @@ class CommitmentLedger(DeliveryLedger):
         t = schema.deliveries
         with self._write() as c:
             for given in deliveries:
-                now = only(c, Delivery, select(t).where(t.c.id == given.id).with_for_update())
+                self._job_of(c, given.id)
+                now = only(c, Delivery, select(t).where(t.c.id == given.id))
                 if now.state is DeliveryState.STORED:
                     self._set(c, "delivery", t, now.id, now.state, to, cause, {"comment": cause})
                     self._settle_job(c, now.job_id)
@@ -107,7 +118,8 @@ class CommitmentLedger(DeliveryLedger):
             query = select(t).where(t.c.transaction_uid == report.transaction_uid).with_for_update()
             rows = every(c, Commitment, query)
             for row in rows:
-                delivery = only(c, Delivery, select(d).where(d.c.id == row.delivery_id).with_for_update())
+                self._job_of(c, row.delivery_id)
+                delivery = only(c, Delivery, select(d).where(d.c.id == row.delivery_id))
                 uid = delivery.sop_instance_uid
                 if row.answered_at is not None or uid not in report.committed | set(report.failed):
                     continue

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 from sqlalchemy import insert as insert_into
 
 from service import schema
@@ -18,40 +18,99 @@ _STEPS = {
     (JobState.FAILED, JobState.COMMITTED): (JobState.DELIVERING, JobState.DELIVERED, JobState.COMMITTED),
 }
 _BAD = frozenset({JobState.FAILED})
+TAKEN_BACK = frozenset({JobState.SUPERSEDED, JobState.WITHDRAWN})
+"""Nothing more is sent of such a job but its rejection notes, and nothing is asked about."""
+_WITH_SEGMENTS = ("seg", "labelmap")
+"""Kinds of object whose segments a report refers to."""
+_SAME_WORK = ("series_uid", "volume_index", "submodel", "protocol")
 
 
 class DeliveryLedger(RestLedger):
     """The part of the ledger that is about objects and their deliveries."""
 
     def encoded(
-        self, job_id: str, owner: str, made: Sequence[ResultObject], destinations: Mapping[str, Collection[str]]
+        self, job_id: str, owner: str, made: Sequence[ResultObject], addressed: Mapping[str, Collection[str]]
     ) -> Job | None:
         """Record a job's objects and where each has to go, and move it on; None if no longer the owner's.
 
-        `destinations` says by name which kinds of object each wants.
+        `addressed` are by destination the SOP Instance UIDs of those that it gets.
         """
         at = self.now()
         with self._write() as c:
             job = one(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id).with_for_update())
             if job is None or job.owner != owner:
                 return None
-            for thing in made:
-                put(c, schema.objects, "sop_instance_uid", asdict(thing))
-                wanting = [name for name, kinds in destinations.items() if thing.kind in kinds]
-                self._address(c, job_id, thing.sop_instance_uid, wanting, at)
+            self._address(c, job_id, made, addressed, at)
             ended = {"owner": "", "lease_until": 0.0, "stage": "", "percent": 100}
-            cause = f"{len(made)} object(s) for {len(destinations)} destination(s)"
+            cause = f"{len(made)} object(s) for {len(addressed)} destination(s)"
             self._set(c, "job", schema.jobs, job_id, job.state, JobState.ENCODED, cause, ended)
+            d = schema.deliveries
+            rows = every(c, Delivery, select(d).where(d.c.job_id == job_id))
+            if all(row.state is not DeliveryState.WAITING for row in rows):  # run again, with the same result
+                cause = "every object went out before"
+                self._set(c, "job", schema.jobs, job_id, JobState.ENCODED, JobState.DELIVERING, cause, {})
+                self._settle_job(c, job_id)
             return only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
 
-    def _address(self, c: Connection, job_id: str, uid: str, destinations: Sequence[str], at: float) -> None:
+    def _address(
+        self,
+        c: Connection,
+        job_id: str,
+        made: Sequence[ResultObject],
+        addressed: Mapping[str, Collection[str]],
+        at: float,
+    ) -> None:
+        """Record objects, and each where it goes; what is on its way already stays as it is."""
         t = schema.deliveries
-        known = {row.destination for row in every(c, Delivery, select(t).where(t.c.sop_instance_uid == uid))}
-        for destination in destinations:
-            if destination not in known:
-                row = {"job_id": job_id, "sop_instance_uid": uid, "destination": destination, "comment": ""}
-                waiting = {"state": DeliveryState.WAITING, "attempts": 0, "next_attempt_at": at, "updated_at": at}
-                c.execute(insert_into(t).values(first_attempt_at=0.0, **row, **waiting))
+        for thing in made:
+            put(c, schema.objects, "sop_instance_uid", asdict(thing))
+        rows = every(c, Delivery, select(t).where(t.c.job_id == job_id))
+        known = {(row.destination, row.sop_instance_uid) for row in rows}
+        waiting = {"state": DeliveryState.WAITING, "attempts": 0, "next_attempt_at": at, "updated_at": at}
+        for destination, uids in addressed.items():
+            for uid in uids:
+                if (destination, uid) not in known:
+                    row = {"job_id": job_id, "sop_instance_uid": uid, "destination": destination, "comment": ""}
+                    c.execute(insert_into(t).values(first_attempt_at=0.0, **row, **waiting))
+
+    def reformed(self, delivery: Delivery, made: Sequence[ResultObject], uids: Collection[str], cause: str) -> bool:
+        """Send another form of a result in place of one that its destination does not take.
+
+        What waits of the old form, and the reports on its segments, are dropped. False, and nothing done, where the
+        delivery waits no longer.
+        """
+        d, o = schema.deliveries, schema.objects
+        with self._write() as c:
+            self._job_of(c, delivery.id)
+            now = only(c, Delivery, select(d).where(d.c.id == delivery.id))
+            if now.state is not DeliveryState.WAITING:
+                return False
+            kind = c.execute(select(o.c.kind).where(o.c.sop_instance_uid == now.sop_instance_uid)).scalar_one()
+            old = and_(d.c.job_id == now.job_id, d.c.destination == now.destination, o.c.kind.in_([kind, "sr"]))
+            query = select(d).join(o, o.c.sop_instance_uid == d.c.sop_instance_uid).where(old)
+            for each in every(c, Delivery, query.where(d.c.state == DeliveryState.WAITING)):
+                values = {"comment": cause}
+                self._set(c, "delivery", d, each.id, each.state, DeliveryState.DROPPED, cause, values)
+            self._address(c, now.job_id, made, {now.destination: uids}, self.now())
+        return True
+
+    def object(self, sop_instance_uid: str) -> ResultObject | None:
+        """One object, or None."""
+        t = schema.objects
+        with self._engine.connect() as c:
+            return one(c, ResultObject, select(t).where(t.c.sop_instance_uid == sop_instance_uid))
+
+    def predecessor(self, job: Job, name: str) -> ResultObject | None:
+        """The object whose place a new one of this name takes: by an earlier model, or of an earlier revision.
+
+        None where there is none, or where it was withdrawn.
+        """
+        j, o = schema.jobs, schema.objects
+        same = [getattr(j.c, key) == getattr(job, key) for key in _SAME_WORK]
+        query = select(o).join(j, j.c.id == o.c.job_id).where(*same, j.c.state != JobState.WITHDRAWN)
+        query = query.where(j.c.revision <= job.revision).order_by(j.c.revision.desc(), o.c.made_at.desc())
+        with self._engine.connect() as c:
+            return next((each for each in every(c, ResultObject, query) if each.name == name), None)
 
     def objects(self, job_id: str) -> list[ResultObject]:
         """What a job made."""
@@ -77,30 +136,34 @@ class DeliveryLedger(RestLedger):
         Those whose destination rests are not among them.
         """
         at, d, j, r = self.now(), schema.deliveries, schema.jobs, schema.rests
-        to_send = and_(d.c.state == DeliveryState.WAITING, j.c.state.in_([JobState.ENCODED, JobState.DELIVERING]))
-        to_ask = and_(d.c.state == DeliveryState.STORED, j.c.state != JobState.SUPERSEDED)
+        wanted = or_(j.c.state.in_([JobState.ENCODED, JobState.DELIVERING]), _is_note())
+        to_send = and_(d.c.state == DeliveryState.WAITING, wanted)
+        to_ask = and_(d.c.state == DeliveryState.STORED, j.c.state.not_in(TAKEN_BACK))
         resting = select(r.c.destination).where(r.c.rests_until > at)
         query = select(d).join(j, j.c.id == d.c.job_id).where(d.c.next_attempt_at <= at, or_(to_send, to_ask))
-        query = query.where(d.c.destination.not_in(resting)).order_by(d.c.next_attempt_at, d.c.id).limit(limit)
+        query = query.where(d.c.destination.not_in(resting), ~_refers_to_waiting())
+        query = query.order_by(d.c.next_attempt_at, d.c.id).limit(limit)
         with self._engine.connect() as c:
             return every(c, Delivery, query)
 
     def claim_delivery(self, delivery_id: int, lease_seconds: float) -> Delivery | None:
         """Take a delivery that is due: nobody else may until `lease_seconds` have passed; None if it is not due.
 
-        Nor while its destination rests; after the rest, one delivery goes first and the others wait for it.
+        Nor while its destination rests; after the rest, one delivery goes first and the others wait for it. A
+        report on segments goes after the objects that have them.
         """
         at, d, j = self.now(), schema.deliveries, schema.jobs
         due = select(d).where(d.c.id == delivery_id, d.c.state == DeliveryState.WAITING, d.c.next_attempt_at <= at)
+        due = due.where(~_refers_to_waiting())
         with self._write() as c:
-            delivery = one(c, Delivery, due.with_for_update())
+            job = self._job_of(c, delivery_id)
+            delivery = one(c, Delivery, due)
             if delivery is None or not self._probe(c, delivery.destination, lease_seconds):
                 return None
-            job = only(c, Job, select(j).where(j.c.id == delivery.job_id).with_for_update())
             if job.state is JobState.ENCODED:
                 cause = f"sending to {delivery.destination}"
                 self._set(c, "job", j, job.id, job.state, JobState.DELIVERING, cause, {})
-            elif job.state is not JobState.DELIVERING:
+            elif job.state is not JobState.DELIVERING and one(c, Delivery, due.where(_is_note())) is None:
                 return None
             values: dict[str, object] = {"attempts": delivery.attempts + 1, "next_attempt_at": at + lease_seconds}
             values["first_attempt_at"] = delivery.first_attempt_at or at
@@ -115,8 +178,33 @@ class DeliveryLedger(RestLedger):
         with self._write() as c:
             values: dict[str, object] = {"comment": cause, "status": status, "next_attempt_at": next_attempt_at}
             values["stored_at"] = self.now() if to is DeliveryState.STORED else 0.0
+            self._job_of(c, delivery.id)
             self._set(c, "delivery", t, delivery.id, delivery.state, to, cause, values)
+            if to is DeliveryState.FAILED:
+                self._fail_reports(c, delivery)
             self._settle_job(c, delivery.job_id)
+
+    def _fail_reports(self, c: Connection, delivery: Delivery) -> None:
+        """What refers to segments is not sent where the object that has them was refused."""
+        d, o = schema.deliveries, schema.objects
+        kind = c.execute(select(o.c.kind).where(o.c.sop_instance_uid == delivery.sop_instance_uid)).scalar_one()
+        if kind not in _WITH_SEGMENTS:
+            return
+        same = and_(d.c.job_id == delivery.job_id, d.c.destination == delivery.destination, o.c.kind == "sr")
+        query = select(d).join(o, o.c.sop_instance_uid == d.c.sop_instance_uid).where(same)
+        for each in every(c, Delivery, query.where(d.c.state == DeliveryState.WAITING)):
+            cause = "not sent: it refers to segments that were refused"
+            self._set(c, "delivery", d, each.id, each.state, DeliveryState.FAILED, cause, {"comment": cause})
+
+    def _job_of(self, c: Connection, delivery_id: int) -> Job:
+        """Lock the job of a delivery, and with it what may become of all its deliveries.
+
+        Every transaction takes the job first, then the rest of a destination, then deliveries: two that took them
+        in other orders would wait for each other.
+        """
+        d, j = schema.deliveries, schema.jobs
+        query = select(j).where(j.c.id == select(d.c.job_id).where(d.c.id == delivery_id).scalar_subquery())
+        return only(c, Job, query.with_for_update())
 
     def _settle_job(self, c: Connection, job_id: str) -> None:
         """Bring a job to where its deliveries are, each step a transition of its own."""
@@ -134,6 +222,7 @@ class DeliveryLedger(RestLedger):
         """Set a failed job's failed deliveries to wait again, and the job to delivering; how many there were."""
         t = schema.deliveries
         with self._write() as c:
+            c.execute(select(schema.jobs.c.id).where(schema.jobs.c.id == job_id).with_for_update())
             failed = every(c, Delivery, select(t).where(t.c.job_id == job_id, t.c.state == DeliveryState.FAILED))
             for delivery in failed:
                 values = {"next_attempt_at": self.now(), "first_attempt_at": 0.0, "attempts": 0}
@@ -145,8 +234,29 @@ class DeliveryLedger(RestLedger):
         return len(failed)
 
 
-def _where(deliveries: Sequence[Delivery]) -> tuple[JobState, str]:
+def _is_note() -> ColumnElement[bool]:
+    """Whether a delivery is of a rejection note, which is sent though its job is taken back."""
+    o = schema.objects
+    return schema.deliveries.c.sop_instance_uid.in_(select(o.c.sop_instance_uid).where(o.c.kind == "note"))
+
+
+def _refers_to_waiting() -> ColumnElement[bool]:
+    """Whether a delivery is of a report on segments that wait to be stored in the same place."""
+    d, mine = schema.deliveries, schema.objects.alias("mine")
+    other, its = schema.deliveries.alias("other"), schema.objects.alias("its")
+    report = select(mine.c.kind).where(mine.c.sop_instance_uid == d.c.sop_instance_uid, mine.c.kind == "sr")
+    segments = (
+        select(other.c.id)
+        .join(its, its.c.sop_instance_uid == other.c.sop_instance_uid)
+        .where(other.c.job_id == d.c.job_id, other.c.destination == d.c.destination)
+        .where(other.c.state == DeliveryState.WAITING, its.c.kind.in_(_WITH_SEGMENTS))
+    )
+    return and_(report.correlate(d).exists(), segments.correlate(d).exists())
+
+
+def _where(all_: Sequence[Delivery]) -> tuple[JobState, str]:
     """Where a job with these deliveries stands, and why."""
+    deliveries = [each for each in all_ if each.state is not DeliveryState.DROPPED]
     names = ", ".join(sorted({d.destination for d in deliveries}))
     waiting = [d for d in deliveries if d.state is DeliveryState.WAITING]
     if waiting:

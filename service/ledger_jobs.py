@@ -36,7 +36,7 @@ class JobLedger(Records):
         query = select(t).where(t.c.series_uid == series_uid, t.c.revision < revision).with_for_update()
         with self._write() as c:
             for job in every(c, Job, query):
-                if job.state is not JobState.SUPERSEDED:
+                if job.state not in (JobState.SUPERSEDED, JobState.WITHDRAWN):
                     cause = f"revision {revision} of the series replaces revision {job.revision}"
                     values = {"reason": cause, "owner": "", "lease_until": 0.0}
                     self._set(c, "job", t, job.id, job.state, JobState.SUPERSEDED, cause, values)

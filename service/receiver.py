@@ -28,6 +28,7 @@ from service.ledger import OPEN, Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.queue import Hints
 from service.redis_server import redis_url
+from service.rejections import Notes, hold_to_rejections
 from service.routing.site import SiteRouting
 from service.submodel import SubModel, site_submodels
 from service.sweep import Sweeper
@@ -71,6 +72,7 @@ class Receiver:
         self._unwritten: set[str] = set()
         self._decided: deque[Completed | Abandoned] = deque()
         """What the assembler has decided and the ledger does not know yet."""
+        self._notes = Notes(site, ledger)
         self._to_route = threading.Event()
         self.stop = threading.Event()
         self._scp = StorageScp(
@@ -115,6 +117,7 @@ class Receiver:
         found: dict[str, list[Instance]] = {}
         for instance in stored_instances(self._site.incoming, wanted=self._is_open):
             found.setdefault(instance.series_uid, []).append(instance)
+            self._notes.put(instance)
         for series_uid, instances in found.items():
             known = self._ledger.series(series_uid)
             interrupted = known is None or known.association != Ending.RELEASED
@@ -124,6 +127,7 @@ class Receiver:
             )
             self._unwritten.add(series_uid)
         event(log, logging.INFO, "recovered", series=len(found), unfinished_files_removed=unfinished)
+        self._notes.hear()
         self._write()
         self._to_route.set()
 
@@ -141,6 +145,7 @@ class Receiver:
                 self._take(self._news.get_nowait())
         except queue.Empty:
             pass
+        self._notes.hear()  # before the ledger knows of their files: a restart between the two finds them again
         self._write()
         self._decided.extend(self._assembler.due())
         while self._decided:
@@ -188,6 +193,7 @@ class Receiver:
             self._assembler.recall(earlier)
             gathered = _Gathered(instance, {known.sop_instance_uid for known in earlier})
             self._gathered[instance.series_uid] = gathered
+        self._notes.put(instance)
         self._assembler.heard(instance)
         gathered.last, gathered.association = instance, OPEN
         gathered.sop_instance_uids.add(instance.sop_instance_uid)
@@ -235,6 +241,7 @@ class Receiver:
                 return
             try:
                 dispatch(self._site, self._ledger, self._routing.now(), series)
+                hold_to_rejections(self._site, self._ledger, series.series_uid)  # of which it did not know
             except IllegalTransitionError as error:
                 event(log, logging.INFO, "a late instance was faster than routing", why=str(error))
             except Exception as error:  # one series must not stop the others; it ends visibly
@@ -244,6 +251,7 @@ class Receiver:
 
     def _sweep(self) -> None:
         while not self.stop.wait(SWEEP_SECONDS):
+            self._notes.once_more()
             self._keep_alive(self._sweeper.sweep)
 
     def _keep_alive(self, work: Callable[[], None]) -> None:

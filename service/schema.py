@@ -147,6 +147,39 @@ rests = Table(
 )
 """Destinations that could not be reached, and until when nothing is sent there."""
 
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("job_id", String(12), ForeignKey("jobs.id"), primary_key=True),
+    Column("title", String(16), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("sends", Boolean, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Jobs whose objects are to be rejected wherever they are stored."""
+
+noted = Table(
+    "noted",
+    metadata,
+    Column("note_uid", UID, ForeignKey("objects.sop_instance_uid"), primary_key=True),
+    Column("sop_instance_uid", UID, ForeignKey("objects.sop_instance_uid"), primary_key=True),
+)
+"""Which objects each of our rejection notes lists."""
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("note_uid", UID, primary_key=True),
+    Column("sop_instance_uid", UID, primary_key=True),
+    Column("series_uid", UID, nullable=False),
+    Column("title", String(16), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_rejections_series_uid", "series_uid"),
+)
+"""Instances that rejection notes of others list."""
+
 transitions = Table(
     "transitions",
     metadata,

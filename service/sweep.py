@@ -8,6 +8,7 @@ from service.jobs import Job, JobState
 from service.ledger import Ledger
 from service.observe import event
 from service.queue import DELIVER, ENCODE, INFER, Hints, inference_queue
+from service.withdrawal import settle_withdrawals
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Sweeper:
         """One round; raises Unreachable when Redis does not answer, with the ledger as it should be."""
         for job in self.ledger.expired_jobs():
             self._take_back(job)
+        settle_withdrawals(self.site, self.ledger)
         self._hint_jobs(JobState.QUEUED)
         self._hint_jobs(JobState.INFERRED)
         self._hint_deliveries()

@@ -30,9 +30,9 @@ from workers.install.command import install
 from workers.install.phantom import phantom_store
 from workers.memory import MIB
 from workers.models import WarmModels
-from workers.pipeline import Workshop
 from workers.segmentation import segment as segment_volume
 from workers.tasks import register
+from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 

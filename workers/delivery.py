@@ -11,13 +11,16 @@ from pathlib import Path
 from pydicom.uid import generate_uid
 
 from dicom_nodes.commitment import SAME_ASSOCIATION_SECONDS, ask_commitment
-from dicom_nodes.deliver import DESTINATIONS, backoff_seconds, retryable
+from dicom_nodes.deliver import DESTINATIONS, Address, backoff_seconds, retryable
 from dicom_nodes.errors import Refused, Unreachable
+from dicom_nodes.rejection import known_already
 from dicom_nodes.types import Reference, StoreOutcome
-from service.config import Destination, Site
+from service.config import Site
+from service.destination import Destination
 from service.jobs import Delivery, DeliveryState
 from service.observe import event
-from workers.pipeline import Workshop
+from workers.forms import not_taken, send_another_form
+from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ def deliver(shop: Workshop, delivery_id: int) -> None:
         return
     target = _destination(shop.site, asked.destination)
     if asked.state is DeliveryState.STORED:
-        if target is None or target.commitment == "off":
+        if target is None or not _confirms(target):
             cause = f"stored; no confirmation is asked for by destination {asked.destination} in site.toml"
             shop.ledger.commitment_over([asked], DeliveryState.DELIVERED, cause)
         else:
@@ -51,21 +54,21 @@ def deliver(shop: Workshop, delivery_id: int) -> None:
     _attempt(shop, delivery, target)
 
 
-# ── C-STORE ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── C-STORE or STOW-RS ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _attempt(shop: Workshop, delivery: Delivery, target: Destination) -> None:
     path = next(
         o.path for o in shop.ledger.objects(delivery.job_id) if o.sop_instance_uid == delivery.sop_instance_uid
     )
-    send = DESTINATIONS[target.kind](target.node, shop.site.receive.aet, target.timeout_seconds).send
+    send = DESTINATIONS[target.kind](_address(shop.site, target)).send
     try:
         (outcome,) = send([Path(path)])
     except Unreachable as error:
         _later(shop, delivery, target, str(error), None, unreachable=True)
     except Refused as error:
         shop.ledger.answered(target.name)
-        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, str(error), error.status)
+        _refused(shop, delivery, target, str(error), error.status)
     except Exception as error:  # recorded; the object is sent again later
         log.exception("delivery broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
         _later(shop, delivery, target, f"{type(error).__name__}: {error}", None)
@@ -76,18 +79,36 @@ def _attempt(shop: Workshop, delivery: Delivery, target: Destination) -> None:
 
 def _settle(shop: Workshop, delivery: Delivery, target: Destination, outcome: StoreOutcome) -> None:
     said = f"status 0x{outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else "")
-    if outcome.stored:
+    if outcome.stored or known_already(outcome.status, outcome.comment):
         event(log, logging.INFO, "stored", job=delivery.job_id, to=target.name, status=said)
         _stored(shop, delivery, target, said, outcome.status)
     elif retryable(outcome.status):
         _later(shop, delivery, target, said, outcome.status)
     else:
-        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, said, outcome.status)
+        _refused(shop, delivery, target, said, outcome.status)
+
+
+def _refused(shop: Workshop, delivery: Delivery, target: Destination, said: str, status: int | None) -> None:
+    """It will not have this object: it gets another form of it where the site leaves that open, else none."""
+    try:
+        why = send_another_form(shop, delivery, target, said) if not_taken(status) else said
+    except Unreachable as error:
+        _later(shop, delivery, target, str(error), None, unreachable=True)
+        return
+    except Exception as error:  # recorded as the reason; other deliveries go on
+        log.exception("no other form", extra={"fields": {"job": delivery.job_id, "to": target.name}})
+        why = f"{said}; and no other form could be made: {type(error).__name__}: {error}"
+    if why is not None:
+        shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, why, status)
 
 
 def _stored(shop: Workshop, delivery: Delivery, target: Destination, said: str, status: int) -> None:
-    if target.commitment == "off":
+    if shop.ledger.is_note(delivery):  # an archive may act on it and not keep it
         shop.ledger.settle_delivery(delivery, DeliveryState.DELIVERED, said, status)
+        return
+    if not _confirms(target):
+        over_http = "; no storage commitment is asked for over DICOMweb" if target.kind == "stow" else ""
+        shop.ledger.settle_delivery(delivery, DeliveryState.DELIVERED, f"{said}{over_http}", status)
         return
     ledger = shop.ledger
     others = ledger.others_to_store(delivery)
@@ -142,13 +163,14 @@ def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
     references = [Reference(objects[d.sop_instance_uid].sop_class_uid, d.sop_instance_uid) for d in asked]
     request = partial(ask_commitment, target.node, shop.site.receive.aet, transaction_uid, references)
     try:
-        request(ledger.commitment_reported, target.timeout_seconds)
+        awaited = partial(ledger.commitment_awaited, transaction_uid)
+        request(ledger.commitment_reported, target.timeout_seconds, awaited=awaited)
     except Unreachable as error:
         _rest(shop, target, str(error), 1)
         _ask_later(shop, asked, target, transaction_uid, str(error), answered=False)
     except Refused as error:
         ledger.answered(target.name)
-        _refused(shop, asked, target, transaction_uid, error)
+        _not_committing(shop, asked, target, transaction_uid, error)
     except Exception as error:  # recorded; it is asked again later
         log.exception("asking for commitment broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
         _ask_later(shop, asked, target, transaction_uid, f"{type(error).__name__}: {error}", answered=False)
@@ -171,7 +193,7 @@ def _ask_later(
     event(log, logging.INFO, "commitment asked", job=asked[0].job_id, to=target.name, objects=len(asked), why=why)
 
 
-def _refused(
+def _not_committing(
     shop: Workshop, asked: list[Delivery], target: Destination, transaction_uid: str, error: Refused
 ) -> None:
     """A destination without storage commitment has delivered all it can, unless the site requires more."""
@@ -201,3 +223,21 @@ def _give_up(shop: Workshop, delivery: Delivery, target: Destination) -> None:
 
 def _destination(site: Site, name: str) -> Destination | None:
     return next((destination for destination in site.destination if destination.name == name), None)
+
+
+def _address(site: Site, target: Destination) -> Address:
+    """Where a destination is; its files lie beside site.toml."""
+    authorization, ca = (site.home / name if name else None for name in (target.authorization, target.ca))
+    return Address(
+        timeout_seconds=target.timeout_seconds,
+        node=target.node if target.kind == "dicom" else None,
+        calling_aet=site.receive.aet,
+        url=target.url or "",
+        authorization=authorization,
+        ca=ca,
+    )
+
+
+def _confirms(target: Destination) -> bool:
+    """Whether a destination is asked to confirm that it keeps what it stored."""
+    return target.kind == "dicom" and target.commitment != "off"

@@ -5,47 +5,26 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
+from collections.abc import Sequence
 from itertools import chain
 
-from pydicom import Dataset
-
-from dicom_nodes.encode import ENCODERS
 from dicom_nodes.errors import EmptyResult, ModelUnusable, SeriesUnreadable, Unreachable
 from dicom_nodes.reader import read_voxels
-from dicom_nodes.types import Finished, LabelMap, Laterality, ResultIdentity, Volume, Voxels
-from service.config import Site
-from service.findings import Action, Finding, holding, reason_to_hold
-from service.jobfolder import JobFolder
+from dicom_nodes.types import LabelMap, Volume, Voxels
+from service.findings import Finding, holding, reason_to_hold
 from service.jobs import Job, JobState, ResultObject
-from service.ledger import Ledger
 from service.observe import event
-from service.queue import DELIVER, ENCODE, Hints
-from service.submodel import SubModel
+from service.queue import DELIVER, ENCODE
 from workers.checks import check
 from workers.lease import Lease, LeaseLostError
+from workers.making import finished_of, make, side_of
 from workers.measurements import measure_segments
-from workers.models import WarmModels
+from workers.picture import keep_sheet
+from workers.products import products_of
 from workers.segmentation import segment_voxels
+from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What the steps of one worker process work with."""
-
-    site: Site
-    ledger: Ledger
-    hints: Hints
-    submodels: dict[str, SubModel]
-    models: WarmModels
-
-    def folder(self, job_id: str) -> JobFolder:
-        """The files of a job."""
-        return JobFolder(self.site.jobs, job_id)
 
 
 def infer(shop: Workshop, job_id: str) -> None:
@@ -64,6 +43,7 @@ def infer(shop: Workshop, job_id: str) -> None:
             lease.progress("save", 100)
             shop.folder(job.id).save_label_map(found)
             shop.folder(job.id).save_measurements(measure_segments(found, voxels))
+            keep_sheet(shop, job, voxels)
     except LeaseLostError as lost:
         event(log, logging.WARNING, str(lost), **job.log_context())
     except (SeriesUnreadable, ModelUnusable) as error:
@@ -90,7 +70,7 @@ def _inferred(shop: Workshop, job: Job, found: LabelMap, findings: tuple[Finding
     for finding in findings:
         event(log, logging.WARNING, "finding", why=str(finding), held=finding in held, **job.log_context())
     if now.state is JobState.INFERRED:
-        _hint(shop, ENCODE, job.id, ENCODE, job.urgency)
+        _hint(shop, ENCODE, [job.id], ENCODE, job.urgency)
 
 
 def _volume(shop: Workshop, job: Job, lease: Lease) -> Volume:
@@ -102,18 +82,14 @@ def _volume(shop: Workshop, job: Job, lease: Lease) -> Volume:
 
 def _find(shop: Workshop, job: Job, voxels: Voxels, lease: Lease) -> LabelMap:
     submodel = shop.models.submodel(job.submodel)
-    return segment_voxels(voxels, submodel, job.protocol, _side(job), shop.models, lease.progress)
+    return segment_voxels(voxels, submodel, job.protocol, side_of(job), shop.models, lease.progress)
 
 
 def _check(shop: Workshop, job: Job, found: LabelMap) -> tuple[Finding, ...]:
     """What in a result contradicts how its volume was routed."""
     submodel = shop.models.submodel(job.submodel)
     volume = shop.folder(job.id).load_volume()
-    return check(found, volume, submodel.serves(job.protocol), submodel, _side(job))
-
-
-def _side(job: Job) -> Laterality | None:
-    return Laterality(job.laterality) if job.laterality else None
+    return check(found, volume, submodel.serves(job.protocol), submodel, side_of(job))
 
 
 def encode(shop: Workshop, job_id: str) -> None:
@@ -123,7 +99,7 @@ def encode(shop: Workshop, job_id: str) -> None:
     if job is None:
         return
     try:
-        made = _encode(shop, job)
+        made, addressed = _encode(shop, job)
     except EmptyResult:
         _fail(
             shop, job, _nothing_sent(job, f"{job.submodel} found none of the structures of protocol {job.protocol}")
@@ -134,50 +110,18 @@ def encode(shop: Workshop, job_id: str) -> None:
         log.exception("encoding broke", extra={"fields": job.log_context()})
         _fail(shop, job, f"encoding failed: {type(error).__name__}: {error}")
     else:
-        destinations = {destination.name: destination.outputs for destination in shop.site.destination}
-        if shop.ledger.encoded(job.id, job.owner, made, destinations):
+        if shop.ledger.encoded(job.id, job.owner, made, addressed):
             event(log, logging.INFO, "encoded", objects=len(made), **job.log_context())
-            for delivery in shop.ledger.deliveries(job.id):
-                _hint(shop, DELIVER, delivery.id, DELIVER, job.urgency)
+            _hint(shop, DELIVER, [each.id for each in shop.ledger.deliveries(job.id)], DELIVER, job.urgency)
 
 
-def _finished(shop: Workshop, job: Job) -> Finished:
-    """What the objects of a job are made of; measured now where the label map was found by a version without."""
-    folder = shop.folder(job.id)
-    volume, label_map, measurements = folder.load_volume(), folder.load_label_map(), folder.load_measurements()
-    if measurements is None:
-        measurements = measure_segments(label_map, read_voxels(volume))
-        folder.save_measurements(measurements)
-    silent = {name for name, action in shop.site.checks.becomes.items() if action is Action.DELIVER}
-    told = [each for each in shop.ledger.findings(job.id) if each.name not in silent]
-    notes = tuple(f"{each.name}: {each.evidence}" for each in told)
-    return Finished(label_map, volume, _identity(shop, job), measurements, notes)
-
-
-def _encode(shop: Workshop, job: Job) -> list[ResultObject]:
-    """Make what any destination wants, and the SEG in any case, which the reports refer to."""
-    folder, finished = shop.folder(job.id), _finished(shop, job)
-    wanted = {"seg", *chain.from_iterable(destination.outputs for destination in shop.site.destination)}
-    made, datasets = [], dict[str, Dataset]()
-    for kind in (kind for kind in ENCODERS if kind in wanted):
-        dataset = datasets[kind] = ENCODERS[kind](finished, datasets)
-        path = folder.save_object(kind, dataset)
-        uids = (str(dataset.SOPInstanceUID), str(dataset.SOPClassUID), str(dataset.SeriesInstanceUID))
-        made.append(ResultObject(uids[0], job.id, kind, uids[1], uids[2], str(path), shop.ledger.now()))
-    return made
-
-
-def _identity(shop: Workshop, job: Job) -> ResultIdentity:
-    """What names the objects of a job: the same job and model version always give the same."""
-    return ResultIdentity(
-        submodel=job.submodel,
-        protocol=job.protocol,
-        revision=job.revision,
-        laterality=_side(job),
-        made_at=datetime.fromtimestamp(job.created_at).astimezone(),
-        software_version=version("sagittal"),
-        device_serial=shop.site.receive.aet,
-    )
+def _encode(shop: Workshop, job: Job) -> tuple[list[ResultObject], dict[str, list[str]]]:
+    """Make what every destination wants; the objects, and by destination the SOP Instance UIDs of its own."""
+    finished = finished_of(shop, job)
+    wanted = {target.name: products_of(target, finished) for target in shop.site.destination}
+    made = make(shop, job, finished, chain.from_iterable(wanted.values()))
+    uids = {name: [made[each].sop_instance_uid for each in products] for name, products in wanted.items()}
+    return list(made.values()), uids
 
 
 def _fail(shop: Workshop, job: Job, reason: str) -> None:
@@ -198,9 +142,10 @@ def _try_again(shop: Workshop, job: Job, reason: str) -> None:
         shop.ledger.move_job(job.id, JobState.QUEUED, reason, owner=job.owner, reason=reason)
 
 
-def _hint(shop: Workshop, task: str, subject_id: str | int, queue: str, urgency: int) -> None:
+def _hint(shop: Workshop, task: str, subject_ids: Sequence[str | int], queue: str, urgency: int) -> None:
     try:
-        shop.hints.send(task, subject_id, queue, urgency)
+        for subject_id in subject_ids:
+            shop.hints.send(task, subject_id, queue, urgency)
     except Unreachable as error:
         event(log, logging.WARNING, "the queue could not be told; the sweeper will", task=task, why=str(error))
 

@@ -4,7 +4,7 @@ from celery import Celery
 
 from service.queue import DELIVER, ENCODE, INFER
 from workers import delivery, pipeline
-from workers.pipeline import Workshop
+from workers.workshop import Workshop
 
 
 def register(app: Celery, shop: Workshop) -> None:

@@ -1,6 +1,7 @@
 """The JSON twins of the pages, for monitoring and for programs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
@@ -13,8 +14,8 @@ from service.web.models import SiteModels, inventory_record
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")]
 
 
-def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str]) -> APIRouter:
-    """Every route that answers with JSON."""
+def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], jobs_folder: Path) -> APIRouter:
+    """Every route that answers with JSON; `jobs_folder` holds the files of the jobs."""
     routes = APIRouter()
 
     @routes.get("/api/series")
@@ -28,7 +29,7 @@ def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], st
         series = ledger.series(series_uid)
         if series is None:
             raise HTTPException(404, f"no series {series_uid}: nothing of it has been received")
-        return records.whole_series_record(ledger, series)
+        return records.whole_series_record(ledger, jobs_folder, series)
 
     @routes.get("/api/jobs")
     def list_jobs(state: Annotated[list[JobState] | None, Query()] = None, limit: Limit = 200) -> Any:
@@ -37,11 +38,11 @@ def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], st
 
     @routes.get("/api/jobs/{job_id}")
     def one_job(job_id: str) -> Any:
-        """One job: state, stage and per cent, with its deliveries and transitions."""
+        """One job: state, stage and per cent, with its measurements, deliveries and transitions."""
         job = ledger.job(job_id)
         if job is None:
             raise HTTPException(404, f"no job {job_id}; /api/jobs lists the newest")
-        return records.job_record(ledger, job)
+        return records.job_record(ledger, jobs_folder, job)
 
     @routes.get("/api/refusals")
     def refusals(limit: Limit = 200) -> Any:

@@ -41,7 +41,7 @@ JOBS_IN: dict[Group, tuple[JobState, ...]] = {
 """Superseded jobs are in no group: what replaced them is."""
 
 _UNCHECKED = frozenset({J.QUEUED, J.INFERRING})
-_SENT = frozenset({J.ENCODED, J.DELIVERING, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED})
+_SENT = frozenset({J.ENCODED, J.DELIVERING, J.DELIVERED, J.COMMITTED, J.FAILED, J.SUPERSEDED, J.WITHDRAWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,15 @@ class JobLine:
             return what_to_do(self.job.id)
         undelivered = any(delivery.state is DeliveryState.FAILED for delivery in self.deliveries)
         return "" if undelivered and self.job.state is JobState.FAILED else self.job.reason
+
+    @property
+    def alike(self) -> tuple[tuple[Delivery, int], ...]:
+        """The deliveries, those to one destination that stand alike as one of them and their number."""
+        found: dict[tuple[object, ...], list[Delivery]] = {}
+        for each in self.deliveries:
+            stands = (each.destination, each.state, each.status, each.attempts, each.comment)
+            found.setdefault(stands, []).append(each)
+        return tuple((group[-1], len(group)) for group in found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.config import Site
 from service.findings import MEANINGS, FindingName
-from service.jobs import Delivery, DeliveryState, Job, JobState, SeriesState, Urgency
+from service.jobfolder import JobFolder
+from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject, SeriesState, Urgency
 from service.ledger import Ledger
 from service.times import ago, clock_time
 from service.web import overview
 from service.web.models import VERSION_DIGITS, SiteModels
 from service.web.overview import Group
+from service.web.results import result_of
 
 Render = Callable[..., HTMLResponse]
 
@@ -32,7 +34,9 @@ TONES: Mapping[str, str] = {
     JobState.ENCODED: "moving",
     JobState.DELIVERING: "moving",
     JobState.SUPERSEDED: "plain",
+    JobState.WITHDRAWN: "aside",
     DeliveryState.WAITING: "moving",
+    DeliveryState.DROPPED: "plain",
     "held": "aside",
     DeliveryState.STORED: "moving",
     "delivered": "good",
@@ -59,7 +63,9 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     )
     environment.filters.update(clock=clock_time, short=short_uid, tone=lambda state: TONES.get(state, "plain"))
     environment.filters.update(side=lambda letter: SIDES.get(letter, letter), status=_status, sent=sent)
-    environment.filters.update(spare=without_own_uid, digits=lambda version: version[:VERSION_DIGITS], folds=folds)
+    environment.filters.update(
+        spare=without_own_uid, digits=lambda version: version[:VERSION_DIGITS], folds=folds, named=_named
+    )
     environment.filters.update(meaning=lambda name: MEANINGS[FindingName(name)], urgency=_urgency)
     environment.globals.update(site=site, version=version("sagittal"))
 
@@ -73,8 +79,10 @@ def renderer(ledger: Ledger, site: Site) -> Render:
     return render
 
 
-def page_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], render: Render) -> APIRouter:
-    """Every route that answers with HTML."""
+def page_routes(
+    ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], render: Render, jobs_folder: Path
+) -> APIRouter:
+    """Every route that answers with HTML, and the pictures in it; `jobs_folder` holds the files of the jobs."""
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
     def overview_values(show: Group | None) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def page_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], st
             "steps": ledger.history("series", series_uid),
             "job_steps": {job.id: ledger.history("job", job.id) for job in jobs},
             "objects": {job.id: ledger.objects(job.id) for job in jobs},
+            "results": {job.id: result_of(JobFolder(jobs_folder, job.id)) for job in jobs},
             "cards": {name: models.card(name) for name in {job.submodel for job in jobs}},
         }
 
@@ -115,6 +124,14 @@ def page_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], st
     @routes.get("/fragments/series/{series_uid}")
     def series_fragment(series_uid: str) -> HTMLResponse:
         return render("_series.html", **series_values(series_uid))
+
+    @routes.get("/jobs/{job_id}/sheet.png")
+    def sheet(job_id: str) -> Response:
+        job = ledger.job(job_id)
+        png = None if job is None else JobFolder(jobs_folder, job.id).load_sheet()
+        if png is None:
+            raise HTTPException(404, f"There is no picture of job {job_id}.")
+        return Response(png, media_type="image/png")
 
     @routes.get("/models")
     def models_page() -> HTMLResponse:
@@ -146,6 +163,11 @@ def folds(numbers: Sequence[int]) -> str:
 def without_own_uid(reason: str, series_uid: str) -> str:
     """A reason beside the series it is about, which it need not name again."""
     return reason.replace(f"series {series_uid}: ", "")
+
+
+def _named(objects: Sequence[ResultObject], sop_instance_uid: str) -> str:
+    """The name of one of the objects; a dash where it is none of them."""
+    return next((each.name for each in objects if each.sop_instance_uid == sop_instance_uid), "–")
 
 
 def _urgency(urgency: int) -> str:

@@ -50,8 +50,8 @@ def make_app(ledger: Ledger, site: Site) -> FastAPI:
     )
     render, models = renderer(ledger, site), SiteModels(site)
     fault = partial(rules_fault, site, site_submodels(site.models.submodels, site.home))
-    app.include_router(json_routes(ledger, models, fault))
-    app.include_router(page_routes(ledger, models, fault, render))
+    app.include_router(json_routes(ledger, models, fault, site.jobs))
+    app.include_router(page_routes(ledger, models, fault, render, site.jobs))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _answer_errors(app, render)
 

@@ -16,9 +16,10 @@ from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.scu import echo
 from dicom_nodes.types import Instance, Node
-from service.config import Site, read_site, site_toml
+from service.config import Site, read_site
 from service.jobs import Job, SeriesRecord, SeriesState
 from service.ledger import Ledger, open_ledger, terminal
+from service.site_template import site_toml
 from tests.conftest import free_port
 
 T = TypeVar("T")

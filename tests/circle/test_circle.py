@@ -17,17 +17,11 @@ from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
 from service.verify import geometry_differences
 from tests import real_data
-from tests.circle.site import Archive, RunningSite, archive, running_site, wait_until
+from tests.circle.site import Archive, RunningSite, running_site, wait_until
 
 pytestmark = pytest.mark.slow
 
 STORESCU = shutil.which("storescu")
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with archive(tmp_path_factory.mktemp("pacs")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

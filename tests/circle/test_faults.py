@@ -16,18 +16,12 @@ from dicom_nodes.scu import store
 from service.jobs import Job, JobState, SeriesRecord, SeriesState
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
-from tests.circle.site import Archive, RunningSite, archive, running_site, wait_until
+from tests.circle.site import Archive, RunningSite, running_site, wait_until
 from tests.dicom_nodes.peers import EXPLICIT_LITTLE, MR, associated
 
 pytestmark = pytest.mark.slow
 
 WORKERS = ("inference-1", "inference-2")
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with archive(tmp_path_factory.mktemp("pacs")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,9 @@ from dicom_nodes.scu import store
 from service.jobs import JobState
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
-from tests.circle.site import Archive, RunningSite, archive, running_site
+from tests.circle.site import Archive, RunningSite, running_site
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[Archive]:
-    with archive(tmp_path / "pacs") as running:
-        yield running
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from service.phantom.dicom import write_dicom
 from service.phantom.protocols import make_phantom
 from service.submodel import SubModel, load_submodels
 from service.verify import geometry_differences
-from tests.circle.site import Archive, RunningSite, archive, running_site
+from tests.circle.site import Archive, RunningSite, running_site
 from tests.standins.folders import write_bare, write_dataset
 
 pytestmark = pytest.mark.slow
@@ -47,12 +47,6 @@ def written(submodel: SubModel, folder: Path) -> Path:
         return write_bare(published, published.network[0], folder)
     (network,) = submodel.network
     return write_dataset(submodel, network, folder)
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with archive(tmp_path_factory.mktemp("pacs")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
-from service.config import Checks, read_site, site_toml
+from service.config import Checks, read_site
 from service.findings import CONTRADICTIONS, MEANINGS, Action, Finding, FindingName, holding, joined
+from service.site_template import site_toml
 
 GOOD = site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),))
 LEAK = Finding(FindingName.LEAK, "liver (1500.0 mL) reaches the right edge over 20.0 cm2")

@@ -7,7 +7,8 @@ import pytest
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
-from service.config import read_site, site_toml
+from service.config import read_site
+from service.site_template import site_toml
 
 GOOD = site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),))
 

@@ -7,11 +7,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dicom_nodes.types import Node
-from service.config import read_site, site_toml
+from service.config import read_site
 from service.findings import MEANINGS, Finding, FindingName, reason_to_hold
 from service.jobs import Job, JobState, SeriesState
 from service.jobs_cli import jobs
 from service.ledger import Ledger, open_ledger
+from service.site_template import site_toml
 from tests.service.test_ledger import SERIES, STUDY, routed
 
 FINDINGS = tuple(Finding(FindingName.MISSING, f"L{number} was not found") for number in range(1, 6))

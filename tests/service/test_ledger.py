@@ -90,7 +90,7 @@ def encoded(ledger: Ledger, *destinations: str) -> Job:
     assert ledger.move_job(job.id, JobState.INFERRED, "done", owner="w1")
     assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30)
     made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/x.dcm", 1000.0)
-    assert ledger.encoded(job.id, "w2", [made], {name: ["seg"] for name in destinations})
+    assert ledger.encoded(job.id, "w2", [made], {name: ["2.25.1"] for name in destinations})
     return job
 
 

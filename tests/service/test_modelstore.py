@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from dicom_nodes.errors import ConfigurationError, ModelUnusable
-from service.config import site_toml
 from service.modelstore import (
     PHANTOM_FOLDER,
     RECORD,
@@ -23,6 +22,7 @@ from service.modelstore import (
     store_to_fill,
     version_of,
 )
+from service.site_template import site_toml
 
 
 def put(store: ModelStore, network: str = "tiny") -> Installed:

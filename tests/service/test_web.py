@@ -6,14 +6,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from dicom_nodes.types import Node
-from service.config import Site, read_site, site_toml
+from dicom_nodes.types import Algorithm, Code, Edge, LabelMap, Measurement, Node, Segment
+from service.config import Site, read_site
 from service.findings import MEANINGS, Finding, FindingName, reason_to_hold
+from service.jobfolder import JobFolder
 from service.jobs import DeliveryState, Job, JobState, ResultObject, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
+from service.site_template import site_toml
 from service.web.server import make_app
 
 SERIES, STUDY = "1.3.12.2.1107.5.2.43.66012.2026112009070112345678901", "1.3.12.2.1107.5.2.43.66012.30000026112009"
@@ -77,7 +80,7 @@ def encoded(ledger: Ledger, *destinations: str) -> Job:
     ledger.move_job(job.id, JobState.INFERRED, "19 structures", owner="inference-1")
     ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "results", 30)
     made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/secret/seg.dcm", 0.0)
-    ledger.encoded(job.id, "results", [made], {name: ["seg"] for name in destinations})
+    ledger.encoded(job.id, "results", [made], {name: ["2.25.1"] for name in destinations})
     return job
 
 
@@ -379,3 +382,103 @@ def test_a_held_series_says_how_a_person_decides(client: TestClient, ledger: Led
     ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet for 5 s")
     ledger.move_series(SERIES, SeriesState.HELD, "the header contradicts itself")
     assert f"sagittal jobs assign {SERIES} --to" in client.get(f"/series/{SERIES}").text
+
+
+def found(site: Site, job: Job, png: bytes | None = None) -> JobFolder:
+    """The folder of a job whose model found two of three structures."""
+    code = Code("1", "99TEST", "thing")
+    segments = (
+        Segment(2, "kidney_left", code, code, None, (250, 60, 60)),
+        Segment(1, "liver", code, code, None, (60, 220, 90)),
+        Segment(3, f"gall{EVIL}", code, code, None, (0, 0, 255)),
+    )
+    array = np.zeros((4, 5, 5), np.uint8)
+    array[1:3, 1, 1], array[1, 2, 2] = 1, 2
+    folder = JobFolder(site.jobs, job.id)
+    folder.save_label_map(LabelMap(array, np.eye(4), segments, Algorithm("model", "1", "somebody", phantom=False)))
+    folder.save_measurements(
+        (
+            Measurement(2, 0.00123, None, None, 1, 1, 1, ()),
+            Measurement(1, 1476.66, 431.612, 40.81, 2, 1, 2, (Edge.FIRST_SLICE, Edge.IN_PLANE)),
+        )
+    )
+    if png is not None:
+        folder.save_sheet(png)
+    return folder
+
+
+def test_the_table_of_measurements_names_each_structure_in_the_order_of_the_model(
+    client: TestClient, ledger: Ledger, site: Site
+) -> None:
+    job = encoded(ledger, "pacs")
+    found(site, job)
+    page = client.get(f"/series/{SERIES}").text
+    table = page.partition('class="measured"')[2].partition("</table>")[0]
+    cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.S)]
+             for row in table.partition("<tbody>")[2].split("</tr>")]  # fmt: skip
+    assert cells[:2] == [
+        ["liver", "1476.7", "431.6", "40.8", "2 to 3", "first slice, in-plane"],
+        ["kidney left", "0.00123", "–", "–", "2", ""],
+    ]
+    assert 'fill="#3cdc5a"' in table
+    assert "Looked for and not found" in page and EVIL not in page and "gall&lt;script" in page
+    assert "sheet.png" not in page
+
+
+def test_the_json_of_a_job_has_its_measurements_under_their_names(
+    client: TestClient, ledger: Ledger, site: Site
+) -> None:
+    job = encoded(ledger, "pacs")
+    assert client.get(f"/api/jobs/{job.id}").json()["measurements"] == []
+    found(site, job)
+    liver, kidney = client.get(f"/api/jobs/{job.id}").json()["measurements"]
+    assert liver == {
+        **{"name": "liver", "rgb": [60, 220, 90], "value": 1, "volume_ml": 1476.66, "mean": 431.612, "sd": 40.81},
+        **{"slices": 2, "first_slice": 1, "last_slice": 2, "edges": ["first slice", "in-plane"]},
+    }
+    assert (kidney["name"], kidney["mean"]) == ("kidney_left", None)
+    (of_series,) = client.get(f"/api/series/{SERIES}").json()["jobs"]
+    assert of_series["measurements"] == [liver, kidney]
+
+
+def test_the_sheet_of_a_job_is_shown_and_opens_large(client: TestClient, ledger: Ledger, site: Site) -> None:
+    job = encoded(ledger, "pacs")
+    png = b"\x89PNG\r\n\x1a\n and so on"
+    found(site, job, png)
+    page = client.get(f"/series/{SERIES}").text
+    (link,) = re.findall(r'<a [^>]*class="sheet" href="([^"]+)"', page)
+    assert f'<img src="{link}"' in page
+    answer = client.get(link)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/png", png)
+
+
+@pytest.mark.parametrize("name", ["unknown", "..", "..%2f..", "%2e%2e%2fjobs", "." * 3])
+def test_a_sheet_is_of_a_job_of_the_ledger_and_of_nothing_else(
+    client: TestClient, ledger: Ledger, site: Site, name: str
+) -> None:
+    job = encoded(ledger, "pacs")
+    assert client.get(f"/jobs/{job.id}/sheet.png").status_code == 404
+    found(site, job, b"png")
+    (site.jobs / "sheet.png").write_bytes(b"not a job's")
+    (site.home / "sheet.png").write_bytes(b"not a job's")
+    answer = client.get(f"/jobs/{name}/sheet.png")
+    assert (answer.status_code, b"not a job's" in answer.content) == (404, False)
+
+
+def test_deliveries_name_their_object_and_those_that_stand_alike_are_told_once(
+    client: TestClient, ledger: Ledger
+) -> None:
+    job = routed(ledger)
+    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "inference-1", 30)
+    ledger.move_job(job.id, JobState.INFERRED, "19 structures", owner="inference-1")
+    ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "results", 30)
+    made = [ResultObject(f"2.25.{n}", job.id, "seg", "1.2", f"2.25.9{n}", f"/x/{name}.dcm", 0.0)
+            for n, name in enumerate(("seg-vertebrae", "seg-others"))]  # fmt: skip
+    ledger.encoded(job.id, "results", made, {"pacs": [each.sop_instance_uid for each in made]})
+    for delivery in ledger.deliveries(job.id):
+        claimed = ledger.claim_delivery(delivery.id, 60)
+        assert claimed is not None
+        ledger.settle_delivery(claimed, DeliveryState.DELIVERED, "Success", 0)
+    assert "pacs 2 objects" in rows(client.get("/").text)[0]
+    page = client.get(f"/series/{SERIES}").text
+    assert "seg-vertebrae</td>" in page and "seg-others</td>" in page

@@ -10,10 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dicom_nodes.types import Node
-from service.config import Site, read_site, site_toml
+from service.config import Site, read_site
 from service.jobs import Job, JobState, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
 from service.modelstore import RECORD, Installed, ModelStore, record_text, sha256, site_store, version_of
+from service.site_template import site_toml
 from service.submodel import SHIPPED, SubModel, load_submodels
 from service.web.server import make_app
 from workers.install.phantom import phantom_store

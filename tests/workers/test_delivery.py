@@ -1,5 +1,6 @@
 """A result is believed to be delivered when the archive says that it keeps it; whatever it does, it ends."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dicom_nodes.commitment import SAME_ASSOCIATION_SECONDS
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.types import CommitmentReport, Node
@@ -24,7 +26,7 @@ from tests.dicom_nodes.peers import Object, wait_until
 from tests.service.test_ledger import Clock, routed
 from workers.delivery import deliver
 from workers.models import WarmModels
-from workers.pipeline import Workshop
+from workers.workshop import Workshop
 
 HOUR = 3600.0
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -91,7 +93,8 @@ def encoded(ledger: Ledger, folder: Path, destinations: list[str], count: int) -
         thing = Object(sop_class_uid=SEG)
         path = thing.write(folder)
         made.append(ResultObject(thing.sop_instance_uid, job.id, f"seg{number}", SEG, "2.25.2", str(path), 1000.0))
-    assert ledger.encoded(job.id, "w2", made, {name: {each.kind for each in made} for name in destinations})
+    uids = [each.sop_instance_uid for each in made]
+    assert ledger.encoded(job.id, "w2", made, dict.fromkeys(destinations, uids))
     return job
 
 
@@ -142,6 +145,15 @@ def test_an_archive_that_commits_hours_late_on_a_new_association_is_heard(house:
         assert archive.send_elsewhere(*archive.report(archive.asked[0]))
     assert (house.now.state, house.states, archive.answers) == (JobState.COMMITTED, ["committed"], [0x0000])
     assert len(archive.stored) == 1
+
+
+def test_a_report_on_a_new_association_ends_the_wait_for_it_on_the_old_one(house: House) -> None:
+    with pacs(us=house.node, where="new association") as archive:
+        started = time.monotonic()
+        house.sends_to(archive.node).go()
+        assert time.monotonic() - started < SAME_ASSOCIATION_SECONDS
+        wait_until(lambda: archive.answers == [0x0000])
+    assert house.now.state is JobState.COMMITTED
 
 
 def test_the_report_is_faster_than_the_answer_to_the_request(house: House) -> None:

@@ -26,7 +26,7 @@ from workers import pipeline
 from workers.cli import say_what_runs
 from workers.install.installing import Wish, install
 from workers.models import WarmModels
-from workers.pipeline import Workshop
+from workers.workshop import Workshop
 
 ABDOMEN = next(each for each in load_submodels() if each.name == "mrannotator-abdomen").serves("abdomen")
 EXPECTING = ABDOMEN.model_copy(update={"keep": (), "expect": (Expectation(labels=(TINY.labels[1],), least_ml=50),)})
