@@ -1,14 +1,16 @@
-"""docs/conformance.md says what the code does: SOP Classes, transfer syntaxes, statuses, attributes, licences."""
+"""docs/conformance.md says what the code does: SOP Classes, syntaxes, statuses, attributes, codes, licences."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmwrite
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES
 from pynetdicom.sop_class import (
@@ -22,9 +24,12 @@ from dicom_nodes import scp
 from dicom_nodes.attributes import WANTED
 from dicom_nodes.commitment import COMMITMENT, SAME_ASSOCIATION_SECONDS
 from dicom_nodes.deliver import retryable
+from dicom_nodes.encode import ENCODERS, SOP_CLASSES, rtstruct, sheet, sr, text
 from dicom_nodes.encode.identity import PHANTOM
-from dicom_nodes.encode.seg import encode_seg
+from dicom_nodes.encode.rejection import Rejected, Rejection, encode_rejection
+from dicom_nodes.encode.segments import LATERALITY
 from dicom_nodes.encode.source import LOSSY, PATIENT_AND_STUDY, REQUIRED, SCANNER
+from dicom_nodes.errors import Refused, Unreachable
 from dicom_nodes.negotiation import (
     LOSSLESS_SYNTAXES,
     MAYBE_LOSSY_SYNTAXES,
@@ -33,18 +38,27 @@ from dicom_nodes.negotiation import (
     storage_classes,
 )
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_nodes.rejection import KEY_OBJECT_SELECTION, Title, known_already
 from dicom_nodes.screen import SUPPORTED
-from dicom_nodes.types import Code, Laterality, StoreOutcome
-from service.config import Destination, Receive, Workers
+from dicom_nodes.store_answer import HttpAnswer, outcome_of
+from dicom_nodes.types import Code, Edge, Finished, Laterality, Measurement, Predecessor, Reference, StoreOutcome
+from service.config import Receive, Workers
+from service.destination import FORMS, Destination
 from service.ledger_commitments import MOST_RESENT, NEVER_KEPT, RESEND_SECONDS
-from service.submodel import load_submodels
+from service.submodel import SIDES, load_submodels
 from tests.dicom_nodes import seg_sources as made
+from tests.dicom_nodes import test_capture as pixels
 from tests.dicom_nodes.peers import receiving
+from workers.forms import not_taken
 from workers.install.convert import PHANTOM_LICENCE
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "conformance.md").read_text(encoding="utf-8")
 NAMED = dict.fromkeys(re.findall(r"([A-Z][A-Za-z0-9]+)\s\(([0-9A-F]{4},[0-9A-F]{4})\)", DOCUMENT))
 MR = "1.2.840.10008.5.1.4.1.1.4"
+NEWER_NAMES = {SOP_CLASSES["labelmap"]: "Label Map Segmentation Storage"}  # than pydicom's dictionary
+NOTE = "rejection note"
+BESIDE = {"sr": sr, "text": text, "sheet": sheet}
+LESION = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 
 def section(title: str) -> str:
@@ -73,6 +87,70 @@ def tags(dataset: Dataset) -> Iterator[str]:
                 yield from tags(item)
 
 
+def name_of(sop_class_uid: str) -> str:
+    return NEWER_NAMES.get(sop_class_uid, UID(sop_class_uid).name)
+
+
+def sop_class_of(kind: str) -> str:
+    return SOP_CLASSES[kind] if kind in SOP_CLASSES else str(BESIDE[kind].KIND.sop_class_uid)
+
+
+def coded(dataset: Dataset) -> Iterator[Code]:
+    """Every code of an object."""
+    if "CodeValue" in dataset:
+        yield Code(dataset.CodeValue, dataset.CodingSchemeDesignator, dataset.CodeMeaning)
+    for element in dataset:
+        for item in element.value if element.VR == "SQ" else ():
+            yield from coded(item)
+
+
+def finished(folder: Path, source: str) -> Finished:
+    """A result with all that an object can say: a side, every edge and none, something that is no anatomy."""
+    volume = pixels.SOURCES[source](folder)
+    label_map = made.label_map(volume, 1, 2, 3, listed=(1, 2, 3, 90))
+    first, *others = label_map.segments
+    label_map = replace(label_map, segments=(first, replace(others[0], category=LESION), *others[1:]))
+    edges = {1: tuple(Edge), 2: (), 3: ()}
+    measured = tuple(Measurement(value, 20.5, 3.25, 0.5, 4, 0, 4, edges[value]) for value in edges)
+    return Finished(label_map, volume, made.identity(Laterality.RIGHT), measured, ("islands: here",))
+
+
+def every_object(folder: Path, source: str) -> Mapping[str, Dataset]:
+    """One of each kind, each in the place of an older one, and a rejection note."""
+    of = finished(folder / "source", source)
+    segs = [ENCODERS["seg"](of, ())]
+    objects = {}
+    for kind, encode in ENCODERS.items():
+        refers = segs if kind == "sr" else []
+        older = Predecessor(sop_class_of(kind), "1.2.3", "1.2.4")
+        objects[kind] = encode(replace(of, predecessor=older), refers)
+    like = folder / "seg.dcm"
+    dcmwrite(like, objects["seg"])
+    reference = Reference(str(objects["seg"].SOPClassUID), str(objects["seg"].SOPInstanceUID))
+    rejected = (Rejected(reference, str(objects["seg"].SeriesInstanceUID)),)
+    for title in Title:
+        at = datetime(2026, 11, 21, 9, 30)  # noqa: DTZ001 -- site time, as DICOM has it
+        objects[NOTE] = encode_rejection(Rejection("job", title, "why", at, rejected, like))
+    return objects
+
+
+def http_outcome(status: int) -> str:
+    """What follows from an HTTP status alone."""
+    try:
+        outcome = outcome_of("peer", "1.2.3", HttpAnswer(status, ""))
+    except Unreachable:
+        return "as no connection"
+    except Refused:
+        return "failed for good"
+    return "delivered" if outcome.stored else f"as status {outcome.status:04X}"
+
+
+def spelt(ranges: str) -> set[int]:
+    """The numbers that "200, 202 to 204" names."""
+    ends = [[int(end) for end in part.split(" to ")] for part in ranges.split(", ")]
+    return {number for first, *last in ends for number in range(first, (last or [first])[0] + 1)}
+
+
 def test_the_sop_classes_for_mr_are_those_that_are_taken() -> None:
     table = {row[1]: row for row in rows(section("4.2.1 RECEIVE"), 3) if row[1].startswith("1.2.840.10008.5.")}
     assert set(table) == MR_STORAGE
@@ -83,7 +161,7 @@ def test_the_sop_classes_for_mr_are_those_that_are_taken() -> None:
 
 def test_the_other_sop_classes_are_those_that_are_taken_by_default() -> None:
     others = storage_classes("accept") - MR_STORAGE
-    assert pairs(section("8.6 ")) == {"SOP Class": "UID"} | {UID(uid).name: uid for uid in others}
+    assert pairs(section("8.6 ")) == {"SOP Class": "UID"} | {name_of(uid): uid for uid in others}
     assert f"the {len(others)} Storage SOP Classes" in DOCUMENT
     assert Receive(aet="A").other_storage == "accept" and storage_classes("refuse") == MR_STORAGE
     assert f"Verification ({Verification})" in section("4.2.1 RECEIVE")
@@ -138,6 +216,13 @@ def test_the_statuses_are_those_of_the_code() -> None:
     assert set(re.findall(r"[0-9A-F]{4}", answers["delivered"])) == stored
     (again,) = (statuses for answer, statuses in answers.items() if answer.startswith("tried again: after 5 s"))
     retried = {f"{status:04X}" for status in range(0x10000) if retryable(status)}
+    assert answers['with `"auto"` the next form is sent; else as any other status'].startswith("0122, A9xx, no ")
+    assert [status for status in range(0x10000) if not_taken(status)] == [0x0122, *range(0xA900, 0xAA00)]
+    (known,) = (answer for answer in answers.values() if "rejection note" in answer)
+    assert (
+        known_already(int(known[:4], 16), "Rejection Note [uid=1.2.3] already received")
+        and "`Rejection Note [uid=`" in known
+    )
     assert set(again.replace("A7xx", ", ".join(f"A7{low:02X}" for low in range(256))).split(", ")) == retried
 
 
@@ -145,7 +230,12 @@ def test_what_the_scu_proposes_is_what_is_said() -> None:
     find, deliver = pairs(section("4.2.2 COUNT")), pairs(section("4.2.3 DELIVER"))
     assert find["SOP Class, as SCU"].endswith(f", {StudyRootQueryRetrieveInformationModelFind}")
     assert find["transfer syntaxes"] == ", ".join(UID(uid).name for uid in DEFAULT_TRANSFER_SYNTAXES)
-    assert deliver["SOP Class, as SCU"] == f"{SegmentationStorage.name}, {SegmentationStorage}"
+    made_of = {kind: sop_class_of(kind) for kind in ENCODERS}
+    sent = {row[2]: row[:2] for row in rows(section("4.2.3 DELIVER"), 3)[1:]}
+    notes = sent.pop("anything: a rejection note, where something was stored")
+    assert notes == (name_of(KEY_OBJECT_SELECTION), KEY_OBJECT_SELECTION)
+    assert sent == {f'`"{kind}"`': (name_of(uid), uid) for kind, uid in made_of.items()}
+    assert all(name_of(uid) in section("1 Overview") for uid in (*made_of.values(), KEY_OBJECT_SELECTION))
     assert deliver["transfer syntax"].startswith(f"{ExplicitVRLittleEndian.name}, {ExplicitVRLittleEndian};")
     for table in (find, deliver):
         assert table["maximum PDU that is received"].startswith(f"{AE('A').maximum_pdu_size} bytes")
@@ -153,6 +243,32 @@ def test_what_the_scu_proposes_is_what_is_said() -> None:
     assert deliver["timeout"].endswith(f", {target.timeout_seconds:.0f} s")
     assert f"`retry_hours` ({target.retry_hours:.0f} h)" in section("4.2.3 DELIVER")
     assert deliver["associations at a time"].endswith(f", {Workers().deliver_threads}")
+
+
+def test_auto_goes_through_the_forms_in_the_order_that_is_said() -> None:
+    said = " ".join(section("4.2.3 DELIVER").split())
+    assert "the first of " + ", ".join(f'`"{form}"`' for form in FORMS) + ", in this order" in said
+
+
+def test_what_a_dicomweb_service_answers_has_the_consequence_that_is_said() -> None:
+    said = pairs(section("4.2.4 DELIVER over DICOMweb"))
+    consequences = {status: what for key, what in said.items() if key[:1].isdigit() for status in spelt(key)}
+    for status in range(200, 600):
+        assert consequences.get(status, said["any other"]).startswith(http_outcome(status)), status
+    already = next(key for key in said if key.startswith("FailedSOPSequence"))
+    for sequence in ("00081198", "0008119A"):
+        answered = {}
+        for reason in range(0x10000):
+            item = f'{{"00081155":{{"Value":["1.2.3"]}},"00081197":{{"Value":[{reason}]}}}}'
+            content = f'{{"{sequence}":{{"Value":[{item}]}}}}'.encode()
+            answered[reason] = outcome_of("peer", "1.2.3", HttpAnswer(409, "", content))
+        stored = {f"{reason:04X}" for reason, outcome in answered.items() if outcome.stored}
+        assert stored == set(re.findall(r" ([0-9A-F]{4})", already.partition("FailureReason (0008,1197)")[2]))
+        others = {reason: outcome.status for reason, outcome in answered.items() if not outcome.stored}
+        assert {reason for reason, status in others.items() if status != reason} == {0, 0xB000, 0xB006, 0xB007}
+        assert {others[reason] for reason in (0, 0xB000, 0xB006, 0xB007)} == {0x0110}
+    target = Destination(name="a", kind="stow", url="https://h/dicom-web")
+    assert said["timeout"].endswith(f", {target.timeout_seconds:.0f} s of silence")
 
 
 def test_storage_commitment_is_as_is_said() -> None:
@@ -178,13 +294,35 @@ def test_every_attribute_is_called_by_its_name() -> None:
         assert keyword_for_tag(Tag("".join(tag.split(",")))) == keyword
 
 
-@pytest.mark.parametrize("source", [made.classic, made.enhanced], ids=["classic", "enhanced"])
-def test_every_attribute_of_a_segmentation_is_in_the_statement(tmp_path: Path, source: object) -> None:
-    assert callable(source)
-    volume = source(tmp_path, made.AXIAL)
-    seg = encode_seg(made.label_map(volume, 1, 2), volume, made.identity(laterality=Laterality.LEFT))
-    said = {tag for _, tag in NAMED} | {"0008,0100", "0008,0102", "0008,0104"}  # of any coded concept
-    assert sorted(set(tags(seg)) - said) == []
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Dataset]:
+    return every_object(tmp_path_factory.mktemp("objects"), "classic")
+
+
+def undescribed(objects: Mapping[str, Dataset]) -> dict[str, list[str]]:
+    said = {tag for _, tag in NAMED}
+    found = {kind: sorted(set(tags(dataset)) - said) for kind, dataset in objects.items()}
+    return {kind: missing for kind, missing in found.items() if missing}
+
+
+def test_every_attribute_of_every_object_is_in_the_statement(objects: Mapping[str, Dataset]) -> None:
+    assert undescribed(objects) == {}
+
+
+def test_so_is_every_attribute_of_the_objects_of_a_multi_frame_source(tmp_path: Path) -> None:
+    assert undescribed(every_object(tmp_path, "enhanced")) == {}
+
+
+def test_the_objects_are_those_that_are_made(objects: Mapping[str, Dataset]) -> None:
+    table = {row[0].strip('`"'): row[1:] for row in rows(section("8.1 "), 5)[1:]}
+    assert set(table) == set(objects)
+    for kind, (name, uid, number, head) in table.items():
+        dataset = objects[kind]
+        assert (name, uid) == (name_of(uid), dataset.SOPClassUID)
+        added = int(number.partition(",")[0].strip("+ "))
+        assert dataset.SeriesNumber == objects["seg"].SeriesNumber + added
+        assert f"{dataset.SeriesDescription} ".startswith(head.strip("`") + " ")
+    assert f"more than {rtstruct.MOST_POINTS} points" in section("8.1.3 ")
 
 
 def test_every_attribute_that_is_copied_is_in_the_statement() -> None:
@@ -194,21 +332,14 @@ def test_every_attribute_that_is_copied_is_in_the_statement() -> None:
     assert set(re.findall(r"([A-Za-z]+) \(", always)) == REQUIRED - {"PositionReferenceIndicator"}
 
 
-def test_the_codes_are_those_that_are_written(tmp_path: Path) -> None:
-    volume = made.classic(tmp_path, made.AXIAL)
-    seg = encode_seg(made.label_map(volume, 1), volume, made.identity())
-    derivation = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
-    written = [
-        derivation.DerivationCodeSequence[0],
-        derivation.SourceImageSequence[0].PurposeOfReferenceCodeSequence[0],
-        seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmFamilyCodeSequence[0],
-    ]
-    found = {Code(item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning) for item in written}
-    assert Code("113076", "DCM", "Segmentation") in found  # PS3.16 CID 7203; (SEG, DCM) is the modality
+def test_the_codes_are_those_that_are_written(objects: Mapping[str, Dataset]) -> None:
+    (segment,) = made.segments(1)
+    written = {code for dataset in objects.values() for code in coded(dataset)} - {segment.type, segment.category}
     labels = [label for submodel in load_submodels() for label in submodel.label]
-    found |= {label.category.code for label in labels}
+    written |= {label.category.code for label in labels} | {*LATERALITY.values()} | {title.code for title in Title}
+    written |= {*SIDES.values()}
     terms = section("8.4 ")
-    assert {Code(*code) for code in re.findall(r'\((\w+), (\w+), "([^"]+)"\)', terms)} == found
+    assert {Code(*code) for code in re.findall(r'\(([^\s,()]+), (\w+), "([^"]+)"\)', terms)} == written
     assert {label.type.code.scheme for label in labels} == {"SCT"}
 
 
@@ -230,5 +361,5 @@ def test_the_models_and_their_licences_are_those_of_the_sub_models() -> None:
     assert PHANTOM_LICENCE.startswith("Apache-2.0 ")
 
 
-def test_it_says_that_there_is_no_security_yet() -> None:
-    assert section("7 Security").lstrip().startswith("**None yet.** No TLS, no user identity")
+def test_it_says_that_there_is_no_security_of_associations_yet() -> None:
+    assert section("7 Security").lstrip().startswith("**None yet for DIMSE.** No TLS, no user identity")
