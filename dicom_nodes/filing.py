@@ -27,9 +27,17 @@ RECOVERED = "recovered"
 """The association of an instance that was found on disk at start."""
 
 _UNFINISHED = ".part"
+_RELEASED = "released"
 _CHUNK_BYTES = 1 << 20
 _making_folders = threading.Lock()
 _log = logging.getLogger(__name__)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for instances, and its entries durable: a stop may have cut off the flush of one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder.parent, folder):
+        _flush_folder(each)
 
 
 def file_instance(
@@ -48,7 +56,7 @@ def file_instance(
     series = _series_folder(folder, head.series_uid)
     path = series / f"{head.sop_instance_uid}.dcm"
     header = file_header(head.sop_class_uid, head.sop_instance_uid, transfer_syntax_uid, calling_aet)
-    if not _holds(path, header, data_set):
+    if not (_holds(path, header, data_set) and _is_kept(path)):
         _write(path, header, data_set)
     _flush_folder(series)
     size_bytes = len(header) + len(data_set)
@@ -75,6 +83,31 @@ def series_instances(series: Path) -> Iterator[Instance]:
             yield _read_back(path)
         except (HeadUnreadable, OSError) as error:
             _log.error("stored instance is unreadable", extra={"path": str(path), "reason": str(error)})
+
+
+def note_release(series: Path) -> None:
+    """Write down durably, beside the files of a series, that the association which brought the last was released.
+
+    What counts is what lies there now: one file more, or written again, and the note says nothing any more.
+    """
+    with (series / _RELEASED).open("w", encoding="ascii") as file:
+        file.write(_lying(series))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def was_released(series: Path) -> bool:
+    """Whether all that lies in the folder of a series lay there when `note_release` was called last."""
+    try:
+        return (series / _RELEASED).read_text(encoding="ascii") == _lying(series)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _lying(series: Path) -> str:
+    """How many instances lie there, and when the last of them was written; compared for equality only."""
+    written = [path.stat().st_mtime_ns for path in series.glob("*.dcm")]
+    return f"{len(written)} {max(written, default=0)}"
 
 
 def remove_unfinished(folder: Path) -> int:
@@ -120,7 +153,11 @@ def _series_folder(folder: Path, series_uid: str) -> Path:
             series.mkdir()
         except FileExistsError:
             return series
-        _flush_folder(folder)
+        try:
+            _flush_folder(folder)
+        except OSError:
+            series.rmdir()  # else whoever comes next would take its entry for durable
+            raise
     return series
 
 
@@ -145,6 +182,15 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_kept(path: Path) -> bool:
+    """Mark the folder of a file that came again, for whoever deletes what is old; False if it is gone."""
+    try:
+        os.utime(path.parent)
+    except FileNotFoundError:
+        return False
+    return path.exists()  # after the mark: a folder that is taken away now has it
 
 
 def _holds(path: Path, header: bytes, data_set: bytes | memoryview) -> bool:

@@ -1,6 +1,12 @@
-"""The listening socket of the Storage SCP: settings and event handlers in, a pynetdicom server out."""
+"""The listening socket of the Storage SCP: settings and event handlers in, a pynetdicom server out.
 
+It keeps the limits: of places by calling AE title, where a rejection is transient (PS3.8 9.3.4: local limit
+exceeded), so that the sender comes again; and of bytes in memory, over all associations.
+"""
+
+import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,8 +15,13 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import Verification, register_uid, uid_to_service_class
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_nodes.admission import Shares, admits
+from dicom_nodes.in_flight import Budget, BudgetedDimse
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED = 0x02, 0x03, 0x02  # PS3.8 Table 9-21
+_log = logging.getLogger(__name__)
 
 
 class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom is untyped
@@ -20,13 +31,35 @@ class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom i
     daemon_threads = True
     at_pause: Callable[[], None] = staticmethod(lambda: None)
     silent_seconds: float | None = None
+    shares: Shares = Shares()
+    budget: Budget = Budget(1 << 31)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connections: dict[Any, socket.socket] = {}
+        self._admitted: dict[Any, str] = {}
+        self._admitting = threading.Lock()
         super().__init__(*args, **kwargs)
         self.bind(evt.EVT_CONN_OPEN, self._on_connection)
+        self.bind(evt.EVT_REQUESTED, self._on_request)
+
+    def _on_request(self, event: Any) -> None:
+        """Reject an association for which its calling AE title has no place left, before it is negotiated."""
+        calling_aet = str(event.assoc.requestor.primitive.calling_ae_title).strip()
+        with self._admitting:
+            self._admitted = {one: aet for one, aet in self._admitted.items() if one.is_alive()}
+            standing = sum(aet == calling_aet for aet in self._admitted.values())
+            if admits(self.shares, calling_aet, standing):
+                self._admitted[event.assoc] = calling_aet
+                return
+        _log.warning(
+            "association rejected: its AE title has no place left",
+            extra={"fields": {"calling_aet": calling_aet, "standing": standing}},
+        )
+        event.assoc.acse.send_reject(REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED)
+        event.assoc.kill()
 
     def _on_connection(self, event: Any) -> None:
+        event.assoc.dimse = BudgetedDimse(event.assoc, self.budget)
         connection: socket.socket = event.assoc.dul.socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self.silent_seconds)  # else a peer may fall silent within a PDU for ever
@@ -42,6 +75,7 @@ class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom i
         """Close the sockets of ended associations: pynetdicom leaves open what the peer has closed before."""
         for association in [one for one in list(self._connections) if one.ident and not one.is_alive()]:
             self._connections.pop(association).close()
+            association.dimse.forget()
 
 
 def prepare_pynetdicom(settings: ScpSettings) -> None:
@@ -71,5 +105,6 @@ def listener(settings: ScpSettings, handlers: list[tuple[Any, Callable[[Any], An
         server_class=Listener,
     )
     server.silent_seconds = settings.idle_timeout_seconds
+    server.shares, server.budget = settings.shares, Budget(settings.max_in_flight_bytes)
     ae._servers.append(server)  # pynetdicom's shutdown takes it off this list
     return cast(Listener, server)

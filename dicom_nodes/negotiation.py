@@ -1,10 +1,12 @@
 """What the Storage SCP takes: storage SOP classes by the site's choice, transfer syntaxes by the peer's."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pynetdicom import AllStoragePresentationContexts
+
+from dicom_nodes.admission import Shares
 
 OtherStorage = Literal["accept", "refuse"]
 """Of storage SOP Classes that are no MR: taken and stored too, or given no presentation context."""
@@ -22,6 +24,10 @@ class ScpSettings:
     """Empty: any."""
     require_called_aet: bool = False
     max_associations: int = 32
+    shares: Shares = field(default_factory=Shares)
+    """Of these, how many one calling AE title may have at a time."""
+    max_in_flight_bytes: int = 1 << 31
+    """Of data sets in memory that are not durable yet, over all associations; what passes it is answered A700."""
     max_pdu: int = 131072
     """Bytes; 0 is no limit."""
     other_storage: OtherStorage = "accept"

@@ -21,7 +21,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
 from dicom_nodes.commitment import Reported, answer_report, heard_as_user
-from dicom_nodes.filing import file_instance
+from dicom_nodes.filing import file_instance, make_folder, note_release
 from dicom_nodes.listener import Listener, listener, prepare_pynetdicom
 from dicom_nodes.negotiation import ScpSettings, preferred, storage_classes
 from dicom_nodes.part10 import Head, HeadUnreadable, is_uid, read_head
@@ -31,6 +31,7 @@ OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PAUSE_SECONDS = 0.1
 _LONGEST_COMMENT = 64  # ErrorComment (0000,0902) is LO
+_TOO_MUCH = "too much in memory that is not on disk yet"
 _log = logging.getLogger(__name__)
 
 
@@ -41,23 +42,28 @@ class _Association:
     calling_aet: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     series_uids: set[str] = field(default_factory=set)
+    refused: bool = False
+    """Some object was answered with a failure."""
     aborted_by_peer: bool = False
 
 
 class _Refusal(Exception):
     """Why an object is answered with a failure status."""
 
-    def __init__(self, status: int, comment: str) -> None:
+    def __init__(self, status: int, comment: str, series_uid: str = "") -> None:
         super().__init__(comment)
         self.status = status
         self.comment = comment
+        self.series_uid = series_uid
 
 
 class StorageScp:
     """A Storage SCP that writes what it is sent below `folder` and tells three callables of it.
 
-    `heard(Instance)` follows each durable file and precedes its Success; if it raises, the sender is told A700 and
-    may send again. `ended(AssociationEnded)` comes once for each accepted association, after its last instance.
+    `no_room(in_hand)` says why an instance cannot be taken now, empty where it can; `in_hand`: the association
+    brought instances of its series before. `heard(Instance)` follows each durable file and precedes its Success; if
+    it raises, the sender is told A700 and may send again. `ended(AssociationEnded)` comes once for each accepted
+    association, after its last instance.
     `refused(InstanceRefused)` precedes each failure status. `reported(CommitmentReport)` precedes the answer to a
     report on what we asked another node to keep; without it none is taken. They are called from the association's
     own thread.
@@ -71,10 +77,12 @@ class StorageScp:
         ended: Callable[[AssociationEnded], None],
         refused: Callable[[InstanceRefused], None],
         reported: Reported | None = None,
+        no_room: Callable[[bool], str] = lambda _in_hand: "",
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._heard, self._ended, self._refused, self._reported = heard, ended, refused, reported
+        self._no_room = no_room
         self._sop_classes = (
             storage_classes(settings.other_storage) | settings.extra_sop_classes | {str(Verification)}
         )
@@ -92,7 +100,7 @@ class StorageScp:
 
     def start(self) -> None:
         """Begin to listen; OSError if the address cannot be had."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         prepare_pynetdicom(self._settings)
         self._server = listener(self._settings, self._handlers())
         self._server.at_pause = self._notice_the_silent
@@ -171,10 +179,22 @@ class StorageScp:
         if ending is Ending.LOST and association.aborted_by_peer:
             ending = Ending.ABORTED
         series_uids = frozenset(association.series_uids)
+        if ending is Ending.RELEASED and not association.refused:
+            self._note_release(series_uids)
         try:
             self._ended(AssociationEnded(association.id, association.calling_aet, ending, series_uids))
         except Exception:  # noqa: BLE001  the thread that listens comes here too, and must live on
             _log.exception("end of an association not recorded", extra={"association": association.id})
+
+    def _note_release(self, series_uids: frozenset[str]) -> None:
+        """Write down beside the files that their sender had no more to send: we may die before anyone is told."""
+        with self._lock:
+            others = {uid for standing in self._standing.values() for uid in standing.series_uids}
+        for series_uid in series_uids - others:
+            try:
+                note_release(self._folder / series_uid)
+            except OSError as error:  # what was received is durable all the same
+                _log.error("release not noted", extra={"errno": error.errno, "reason": error.strerror})
 
     def _notice_the_silent(self) -> None:
         """End the associations whose thread is gone without an event: the promise of `ended` has no exception."""
@@ -190,16 +210,25 @@ class StorageScp:
             association.series_uids.add(instance.series_uid)
             self._tell(instance)
         except _Refusal as refusal:
+            association.refused = True
             sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
             self._refused(
-                InstanceRefused(association.calling_aet, sop_instance_uid, refusal.status, refusal.comment)
+                InstanceRefused(
+                    association.calling_aet, sop_instance_uid, refusal.status, refusal.comment, refusal.series_uid
+                )
             )
             return _failure(refusal)
+        finally:
+            event.request.DataSet.done()
         return 0x0000
 
     def _store(self, request: Any, transfer_syntax_uid: str, association: _Association) -> Instance:
         data_set = request.DataSet.getbuffer()
+        if request.DataSet.refused:
+            raise _Refusal(OUT_OF_RESOURCES, _TOO_MUCH, _series_of(data_set, transfer_syntax_uid))
         head = _checked_head(request, data_set, transfer_syntax_uid)
+        if full := self._no_room(head.series_uid in association.series_uids):
+            raise _Refusal(OUT_OF_RESOURCES, full, head.series_uid)
         try:
             return file_instance(
                 self._folder, head, transfer_syntax_uid, association.calling_aet, association.id, data_set
@@ -207,14 +236,22 @@ class StorageScp:
         except OSError as error:
             _log.error("instance not stored", extra={"errno": error.errno, "reason": error.strerror})
             full = "no space left" if error.errno in _DISK_FULL else f"cannot write: {error.strerror}"
-            raise _Refusal(OUT_OF_RESOURCES, full) from error
+            raise _Refusal(OUT_OF_RESOURCES, full, head.series_uid) from error
 
     def _tell(self, instance: Instance) -> None:
         try:
             self._heard(instance)
         except Exception as error:  # the sender keeps what could not be recorded, and the node lives on
             _log.exception("instance stored but not recorded")
-            raise _Refusal(OUT_OF_RESOURCES, "stored but not recorded") from error
+            raise _Refusal(OUT_OF_RESOURCES, "stored but not recorded", instance.series_uid) from error
+
+
+def _series_of(data_set: memoryview, transfer_syntax_uid: str) -> str:
+    """The series of a data set of which only the beginning is there; empty where that does not say it."""
+    try:
+        return read_head(data_set, transfer_syntax_uid).series_uid
+    except HeadUnreadable:
+        return ""
 
 
 def _checked_head(request: Any, data_set: memoryview, transfer_syntax_uid: str) -> Head:

@@ -68,7 +68,7 @@ def count_instances(
     """
     contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
     with associated(node, calling_aet, contexts, timeout_seconds) as association:
-        series = _matches(
+        series = matches(
             association, node, _query("SERIES", study_uid, series_uid, "NumberOfSeriesRelatedInstances")
         )
         # Nodes exist that ignore a key and answer with all they have.
@@ -77,7 +77,7 @@ def count_instances(
             return None
         if (count := _count(series[0])) is not None:
             return count
-        images = _matches(association, node, _query("IMAGE", study_uid, series_uid, "SOPInstanceUID"))
+        images = matches(association, node, _query("IMAGE", study_uid, series_uid, "SOPInstanceUID"))
         return len({str(image.get("SOPInstanceUID", "")) for image in images} - {""})
 
 
@@ -135,7 +135,7 @@ def _query(level: str, study_uid: str, series_uid: str, asked: str) -> Dataset:
     return query
 
 
-def _matches(association: Any, node: Node, query: Dataset) -> list[Dataset]:
+def matches(association: Any, node: Node, query: Dataset) -> list[Dataset]:
     """The identifiers of the pending answers, once the final one is Success."""
     matches = []
     answers = association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind)

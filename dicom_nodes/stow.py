@@ -1,13 +1,9 @@
 """Store Transaction of DICOMweb (STOW-RS, PS3.18 10.5): files in, what the service answered out.
 
-Each object goes in a request of its own, read from disk as it is sent, and nothing is sent anywhere but to the
-address of the site: redirects are not followed, and neither proxies of the environment nor credentials in a .netrc
-are used (`trust_env=False`), lest what a shell happens to have set decide where a patient's results go.
+Each object goes in a request of its own, read from disk as it is sent; to where alone, `web_client.py` says.
 """
 
 import os
-import re
-import ssl
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,13 +16,13 @@ from dicom_nodes.errors import Refused, Unreachable
 from dicom_nodes.part10 import read_file_header
 from dicom_nodes.store_answer import HttpAnswer, outcome_of
 from dicom_nodes.types import StoreOutcome
+from dicom_nodes.web_client import cause, named, web_client
 
 _ACCEPT = "application/dicom+json, application/dicom+xml;q=0.5"
 _META_BYTES = 64 << 10
 _BLOCK_BYTES = 256 << 10
 _MOST_ANSWER_BYTES = 1 << 20
 """An answer on one object has some hundred bytes; of a longer one only the HTTP status counts."""
-_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def store(
@@ -44,18 +40,7 @@ def store(
     a file of the site cannot be read, Unreachable where the connection is not to be had, breaks or is not
     trusted; then all may be sent again: what is there already counts as stored.
     """
-    peer = _named(url)
-    if peer != url:
-        raise Refused(
-            peer, None, "`url` in site.toml has credentials or a query; credentials go into `authorization`"
-        )
-    headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "User-Agent": "Sagittal"}
-    if authorization is not None:
-        headers["Authorization"] = _credentials(peer, authorization)
-    verify = _trusted(peer, ca) if url.lower().startswith("https:") else True
-    client = httpx.Client(
-        headers=headers, timeout=timeout_seconds, verify=verify, trust_env=False, follow_redirects=False
-    )
+    peer, client = named(url), web_client(url, _ACCEPT, timeout_seconds, authorization, ca)
     address = f"{url.rstrip('/')}/studies"
     with client:
         return tuple(_store_one(client, peer, address, path, timeout_seconds) for path in paths)
@@ -70,7 +55,7 @@ def _store_one(client: httpx.Client, peer: str, address: str, path: Path, timeou
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Refused(peer, None, f"`url` in site.toml is no address of HTTP: {error}") from error
         except httpx.RequestError as error:
-            raise Unreachable(f"{peer}: {_cause(error)}") from error
+            raise Unreachable(f"{peer}: {cause(error)}") from error
     return outcome_of(peer, meta[0x00020003], answer)
 
 
@@ -84,7 +69,7 @@ def _post(client: httpx.Client, address: str, file: BinaryIO, timeout_seconds: f
     }
     with client.stream("POST", address, content=_multipart(head, file, tail), headers=headers) as answer:
         content = _content(answer, time.monotonic() + timeout_seconds)
-        location = _named(answer.headers.get("Location", ""))
+        location = named(answer.headers.get("Location", ""))
         return HttpAnswer(answer.status_code, answer.reason_phrase, content, location)
 
 
@@ -105,38 +90,3 @@ def _content(answer: httpx.Response, until: float) -> bytes:
         if time.monotonic() > until:
             raise httpx.ReadTimeout("the answer does not come to its end")
     return bytes(content)
-
-
-def _credentials(peer: str, authorization: Path) -> str:
-    """The first line of the file, which no message repeats."""
-    try:
-        with authorization.open(encoding="utf-8-sig") as file:
-            value = file.readline().strip()
-    except OSError as error:
-        raise Refused(peer, None, f"cannot read {authorization} (`authorization`): {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Refused(peer, None, f"{authorization} (`authorization`) is no text") from error
-    if not _HEADER_VALUE.fullmatch(value):
-        cause = "its first line is no value of the header Authorization, as: Bearer abc123"
-        raise Refused(peer, None, f"{authorization} (`authorization`): {cause}")
-    return value
-
-
-def _trusted(peer: str, ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # an SSLError too
-        cause = error.strerror or "no certificates in PEM"
-        raise Refused(peer, None, f"cannot read {ca} (`ca`): {cause}") from error
-
-
-def _named(url: str) -> str:
-    """An address as messages call it: without credentials and query."""
-    return re.sub(r"(?<=//)[^/?#]*@", "", re.split(r"[?#]", url)[0])
-
-
-def _cause(error: httpx.RequestError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return f"not answered in time ({str(error) or type(error).__name__})"
-    said = str(error) or type(error).__name__
-    return f"{said}; which certificates to trust says `ca` in site.toml" if "CERTIFICATE" in said else said

@@ -76,6 +76,8 @@ class InstanceRefused:
     sop_instance_uid: str
     status: int
     reason: str
+    series_uid: str = ""
+    """Of an object that may be sent again (A700); empty where the data set could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

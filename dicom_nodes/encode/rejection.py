@@ -55,11 +55,16 @@ class Rejection:
     """The file of one of the objects: patient, study, character set and equipment are taken from it."""
 
 
+def header_for_notes(path: Path) -> Dataset:
+    """What a rejection note takes from the file of an object, to be kept when the object itself is not."""
+    return dcmread(path, specific_tags=_READ)
+
+
 def encode_rejection(rejection: Rejection) -> Dataset:
     """Encode the note. Raises ValueError where nothing is rejected."""
     if not rejection.objects:
         raise ValueError("a rejection note rejects at least one object")
-    header = dcmread(rejection.like, specific_tags=_READ)
+    header = header_for_notes(rejection.like)
     note = _content(rejection, header)
     for keyword in REQUIRED - _NOT_IN_A_NOTE:
         setattr(note, keyword, None)  # until those of the object take their place

@@ -1,4 +1,4 @@
-"""A DICOMweb service as a stand-in that answers the Store Transaction as it is told, over real sockets."""
+"""A DICOMweb service as a stand-in that answers Store and Retrieve as it is told, over real sockets."""
 
 import json
 import re
@@ -132,6 +132,10 @@ def dicomweb(
                 body = self.rfile.read(expected)
                 service.received.append(Request(self.path, dict(self.headers), _part(dict(self.headers), body)))
             self._reply(early or service.answer(service.received[-1]))
+
+        def do_GET(self) -> None:
+            service.received.append(Request(self.path, dict(self.headers), b""))
+            self._reply(service.answer(service.received[-1]))
 
         def _reply(self, reply: Answer) -> None:
             if reply.breaks and not reply.content:

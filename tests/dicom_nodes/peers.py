@@ -17,7 +17,11 @@ import pytest
 from pydicom.uid import generate_uid
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_nodes.negotiation import ScpSettings
@@ -201,6 +205,8 @@ def answering(handlers: list[tuple[Any, Callable[[Any], Any]]], **ae_settings: A
     for event, _ in handlers:
         if event is evt.EVT_C_FIND:
             ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        if event is evt.EVT_C_MOVE:
+            ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
     server = ae.make_server(("127.0.0.1", 0), evt_handlers=handlers, server_class=ThreadedAssociationServer)
     ae._servers.append(server)  # where its shutdown looks for it
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
