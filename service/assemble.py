@@ -8,7 +8,8 @@ A series is complete, fastest first,
 2. when nothing more came for the quiet time, counted from the last instance or end of association. While an
    association is still open the quiet time is doubled: some modalities keep one open for a whole session, but its
    sender has not yet said that it is done.
-Nothing is complete by rule 2 that the PACS lists more instances of; it is abandoned after `incomplete_seconds`.
+Nothing is complete by rule 2 that the PACS lists more instances of, or of which instances were refused for want of
+room and did not come again; it is abandoned after `incomplete_seconds`.
 An association that was aborted or lost is no evidence. A series that it broke off waits for an association that
 begins after the broken one's last instance of it and is released; until then only a count that agrees and the quiet
 time together complete it, and after `abandoned_seconds` it is abandoned.
@@ -25,6 +26,10 @@ from service.arrivals import Arrivals, Association
 OPEN_ASSOCIATION_FACTOR = 2.0
 REMEMBERED_ENDINGS = 256
 """An end may be told before the last instance that the association brought: so many are kept in mind."""
+
+
+REMEMBERED_REFUSALS = 4096
+"""Series of which an instance was refused: of so many it is kept in mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +100,13 @@ class Assembler:
         self._now = now
         self._series: dict[str, Arrivals] = {}
         self._endings: OrderedDict[str, Ending] = OrderedDict()
+        self._refused: OrderedDict[str, set[str]] = OrderedDict()
+        """By series, what its senders were told to send again and have not."""
 
     def heard(self, instance: Instance) -> None:
         """Count an instance; one that came before counts once, but shows that the sender is at work."""
         series = self._known(instance)
+        self._came(instance)
         series.touched_at = self._now()
         series.heard += 1
         number = series.heard
@@ -106,6 +114,26 @@ class Assembler:
             instance.association_id, Association(number, number, self._endings.get(instance.association_id))
         )
         association.last = number
+
+    def refused(self, series_uid: str, sop_instance_uid: str) -> bool:
+        """Take note of an instance that its sender has to send again; whether it is the first of its series."""
+        first = series_uid not in self._refused
+        self._refused.setdefault(series_uid, set()).add(sop_instance_uid)
+        while len(self._refused) > REMEMBERED_REFUSALS:
+            self._refused.popitem(last=False)
+        if series_uid in self._series:
+            self._series[series_uid].touched_at = self._now()
+        return first
+
+    def lacks_refused(self, series_uid: str) -> bool:
+        """Whether instances of a series were refused and have not come since."""
+        return series_uid in self._refused
+
+    def _came(self, instance: Instance) -> None:
+        missing = self._refused.get(instance.series_uid, set())
+        missing.discard(instance.sop_instance_uid)
+        if not missing:
+            self._refused.pop(instance.series_uid, None)
 
     def recall(self, instances: Iterable[Instance], *, interrupted: bool = False) -> None:
         """Count instances that an earlier process received, or an earlier revision; they are no sign of a sender.
@@ -153,6 +181,7 @@ class Assembler:
     def forget(self, series_uid: str) -> None:
         """Drop a series, as one that was refused or removed."""
         self._series.pop(series_uid, None)
+        self._refused.pop(series_uid, None)
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Every series that is still being received, in order of arrival."""
@@ -183,6 +212,9 @@ class Assembler:
                 reason = f"{_ended(series.broken)} after {_counted(series)}; the sender did not return"
         elif series.agreed and not series.is_open:
             evidence = ("association released and " if series.associations else "") + series.agreed
+        elif missing := self._refused.get(uid):
+            if still >= self._policy.incomplete_seconds:
+                reason = f"{len(missing)} instances were refused for want of room and did not come again"
         elif series.lacks:
             if still >= self._policy.incomplete_seconds:
                 reason = f"the PACS lists {series.pacs_count} instances, {arrived} arrived"
@@ -195,6 +227,8 @@ class Assembler:
     def _waiting(self, uid: str, series: Arrivals) -> Waiting:
         if series.broken is not None:
             waits_for = f"the sender to return: {_ended(series.broken)}"
+        elif uid in self._refused:
+            waits_for = "the instances that were refused for want of room"
         elif series.lacks:
             waits_for = "the instances that the PACS lists"
         else:

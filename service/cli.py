@@ -160,14 +160,22 @@ def demo(folder: Path, seed: int, keep_running: bool) -> None:
 
 
 def _register() -> None:
+    from service.doctor_cli import doctor  # noqa: PLC0415
     from service.jobs_cli import jobs  # noqa: PLC0415
     from service.models_cli import models  # noqa: PLC0415
+    from service.pull_cli import pull  # noqa: PLC0415
     from service.results_cli import results  # noqa: PLC0415
+    from service.retry_cli import retry  # noqa: PLC0415
     from service.route_cli import assign, replay, route  # noqa: PLC0415
+    from service.storage_cli import storage  # noqa: PLC0415
 
     jobs.add_command(assign)
+    jobs.add_command(retry)
     main.add_command(jobs)
+    main.add_command(doctor)
+    main.add_command(pull)
     main.add_command(results)
+    main.add_command(storage)
     main.add_command(route)
     main.add_command(replay)
     main.add_command(models(_hand_over))

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.types import Node
 from service.destination import Destination
 from service.findings import CONTRADICTIONS, Action, FindingName
-from service.keys import AET, Port, Seconds, Table
+from service.keys import AET, BaseUrl, FreePercent, Kept, Port, Positive, Seconds, Table
 from service.running import OTHERWISE_BY_DEFAULT, RUN_BY_DEFAULT, fault_of
 from service.submodel import site_submodels
 from service.tomlfile import line_of, read_toml
@@ -29,6 +29,17 @@ class Receive(Table):
     other_storage: Literal["accept", "refuse"] = "accept"
     """What to do with objects that are not MR images: store them beside the series, or refuse their context."""
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 50
+    max_associations_per_aet: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Of one calling AE title; None for half of all."""
+    max_associations_by_aet: dict[AET, Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=dict)
+    """By calling AE title, in place of that."""
+    max_in_flight_mb: Annotated[int, Field(ge=1)] = 2048
+    """MiB of instances that may be in memory and not on disk yet."""
+
+    @property
+    def share(self) -> int:
+        """How many associations one calling AE title may have, if nothing else is said of it."""
+        return self.max_associations_per_aet or max(1, self.max_associations // 2)
 
 
 class Assembly(Table):
@@ -43,11 +54,17 @@ class Assembly(Table):
 
 
 class QueryNode(Table):
-    """The archive that is asked how many instances a series has (C-FIND)."""
+    """The archive that is asked how many instances a series has (C-FIND), and that `sagittal pull` fetches from."""
 
     aet: AET
     host: str
     port: Port
+    url: BaseUrl | None = None
+    """Of its DICOMweb service, to fetch by WADO-RS; None to have it send by C-MOVE."""
+    authorization: str = ""
+    """A file with the value of the HTTP header Authorization; empty for none."""
+    ca: str = ""
+    """A file of certificates to trust, in PEM; empty for those of the machine."""
 
     @property
     def node(self) -> Node:
@@ -133,10 +150,50 @@ class Workers(Table):
     """MiB of the host's memory that one inference process may fill with weights; None for half of it, shared."""
     gpu_memory_mb: Annotated[int, Field(ge=1)] | None = None
     """MiB of the GPU's memory, likewise."""
+    memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """MiB of the host's memory that one inference process may have in all; None for its share of the host."""
     deliver_threads: Annotated[int, Field(ge=1, le=64)] = 4
     lease_seconds: Annotated[float, Field(ge=2)] = 30.0
     """A worker that has not been heard of for so long has lost its job."""
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    step_seconds: Annotated[float, Field(ge=1)] = 3600.0
+    """An inference that runs longer is ended, with its process where it does not listen."""
+    stop_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """How long a worker that is told to stop may take to end what it has in hand."""
+
+
+class Disk(Table):
+    """How much has to be free of each volume; the smaller of a part and a number of GB (10^9 bytes) counts."""
+
+    warn_free_percent: FreePercent = 15.0
+    warn_free_gb: Positive = 50.0
+    stop_free_percent: FreePercent = 5.0
+    """With less free nothing new begins: senders get A700, no inference starts."""
+    stop_free_gb: Positive = 10.0
+    resume_free_percent: FreePercent = 8.0
+    resume_free_gb: Positive = 20.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Disk":
+        for unit in ("percent", "gb"):
+            stop, resume, warn = (getattr(self, f"{mark}_free_{unit}") for mark in ("stop", "resume", "warn"))
+            if not stop < resume <= warn:
+                raise ValueError(f"stop_free_{unit} < resume_free_{unit} <= warn_free_{unit} has to hold")
+        return self
+
+
+class Retention(Table):
+    """How many days the files of a series and of its jobs are kept, by where they stand; the ledger stays."""
+
+    committed_days: Kept = 7.0
+    delivered_days: Kept = 14.0
+    unrouted_days: Kept = 14.0
+    failed_days: Kept = 90.0
+    held_days: Kept = "keep"
+    superseded_days: Kept = 14.0
+    withdrawn_days: Kept = 30.0
+    early: bool = False
+    """While a disk is low: delete what is committed or delivered before its days are over, the oldest first."""
 
 
 class Site(Table):
@@ -152,6 +209,8 @@ class Site(Table):
     storage: Storage = Storage()
     web: Web = Web()
     workers: Workers = Workers()
+    disk: Disk = Disk()
+    retention: Retention = Retention()
     home: Path = Field(default=Path(), exclude=True)
     """The folder of site.toml; set by `read_site`."""
 
@@ -177,6 +236,11 @@ class Site(Table):
     def jobs(self) -> Path:
         """One folder per job."""
         return self.folder / "jobs"
+
+    @property
+    def kept(self) -> Path:
+        """One small file per job whose files were deleted: whose result it was, so that it can be taken back."""
+        return self.folder / "kept"
 
     @property
     def ledger_url(self) -> str:

@@ -1,12 +1,11 @@
 """`[[destination]]` of site.toml: where results go, by which way, and which objects of a result go there."""
 
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dicom_nodes.types import Node
-from service.keys import AET, Name, Port, Seconds, Table
+from service.keys import AET, BaseUrl, Name, Port, Seconds, Table
 
 Output = Literal["auto", "seg", "labelmap", "rtstruct", "capture", "sheet", "sr", "text"]
 """A kind of object that is made of a result, as in `dicom_nodes.encode.ENCODERS`; or "auto" for one of FORMS."""
@@ -28,7 +27,7 @@ class Destination(Table):
     aet: AET | None = None
     host: str | None = None
     port: Port | None = None
-    url: str | None = None
+    url: BaseUrl | None = None
     """Of the DICOMweb service, for `kind = "stow"`."""
     authorization: str = ""
     """A file with the value of the HTTP header Authorization; empty for none."""
@@ -58,16 +57,6 @@ class Destination(Table):
         if "sr" in outputs and not {"auto", *WITH_SEGMENTS} & set(outputs):
             raise ValueError('"sr" refers to segments, so it needs "seg", "labelmap" or "auto" beside it')
         return outputs
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_a_base(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "https://host")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it as https://HOST/PATH, for example https://pacs.example.org/dicom-web")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("credentials belong into the file that `authorization` names; no ? and no # in a base")
-        return url
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:

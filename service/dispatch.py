@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from dicom_nodes.errors import ConfigurationError
 from dicom_nodes.fingerprint import series_fingerprint
@@ -13,7 +15,7 @@ from dicom_nodes.volumes import find_volumes
 from service.config import Site
 from service.evidence import read_evidence, write_evidence
 from service.jobfolder import JobFolder
-from service.jobs import Job, JobState, SeriesRecord, SeriesState, job_id
+from service.jobs import Job, JobState, SeriesRecord, SeriesState, Urgency, job_id
 from service.ledger import Ledger
 from service.observe import event
 from service.protocol import Protocol, SideRule
@@ -23,6 +25,7 @@ from service.routing.rules import Rule, target_fault
 from service.routing.series import SeriesDecision, SeriesVolumes, decide_series
 from service.routing.settings import Routing
 from service.submodel import SubModel
+from service.times import clock_time
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +41,16 @@ def dispatch(site: Site, ledger: Ledger, routing: Routing, series: SeriesRecord)
         ledger.move_series(series.series_uid, SeriesState.FAILED, refused)
         event(log, logging.WARNING, "rejected", series_uid=series.series_uid, why=refused)
         return
+    lacking = _lacks_deleted(ledger, series.series_uid, paths) or _lacks_listed(ledger, series.series_uid, paths)
+    if lacking:
+        ledger.move_series(series.series_uid, SeriesState.FAILED, lacking)
+        event(log, logging.WARNING, "failed", series_uid=series.series_uid, reason=lacking)
+        return
     fingerprint = series_fingerprint(paths)
     if fingerprint == series.fingerprint and ledger.list_jobs(series_uid=series.series_uid, limit=1):
-        cause = "the same instances as before came again: the result stands"
-        ledger.route_series(series.series_uid, cause, series.explanation, [])
+        _stands(site, ledger, series, paths)
         return
+    ledger.files_are_back("series", series.series_uid, "all of its instances came again, and more or others")
     revision = series.revision + (fingerprint != series.fingerprint)
     ledger.supersede_jobs(series.series_uid, revision)
     content = find_volumes(read_headers(paths))
@@ -61,6 +69,39 @@ def dispatch(site: Site, ledger: Ledger, routing: Routing, series: SeriesRecord)
     _settle(site, ledger, series, decision, values, seconds)
 
 
+def _lacks_deleted(ledger: Ledger, series_uid: str, paths: Sequence[Path]) -> str:
+    """What a series lacks of the files that were deleted of it, for a person; empty where it lacks nothing."""
+    gone = ledger.deletion("series", series_uid)
+    missing = 0 if gone is None else gone.missing(path.stem for path in paths)
+    if gone is None or not missing:
+        return ""
+    at = clock_time(gone.at)
+    return (
+        f"{missing} of the instances whose files were deleted at {at} did not come again, and of half a series no "
+        f"result is made; what was made before stands. Send the whole series"
+    )
+
+
+def _lacks_listed(ledger: Ledger, series_uid: str, paths: Sequence[Path]) -> str:
+    """What a series that an archive was asked for lacks of what that lists; empty where it lacks nothing."""
+    listed = ledger.listed_instances(series_uid)
+    if len(paths) >= listed:
+        return ""
+    return f"the archive lists {listed} instances, {len(paths)} came; `sagittal pull` its study again"
+
+
+def _stands(site: Site, ledger: Ledger, series: SeriesRecord, paths: Sequence[Path]) -> None:
+    """Keep the jobs of a series whose content came again; where its files were deleted, they can be begun again."""
+    if ledger.deletion("series", series.series_uid):
+        volumes = {volume.index: volume for volume in find_volumes(read_headers(paths)).volumes}
+        for job in ledger.list_jobs(series_uid=series.series_uid):
+            if job.revision == series.revision and job.volume_index in volumes:
+                JobFolder(site.jobs, job.id).save_volume(volumes[job.volume_index])
+        ledger.files_are_back("series", series.series_uid, "all of its instances came again")
+    cause = "the same instances as before came again: the result stands"
+    ledger.route_series(series.series_uid, cause, series.explanation, [])
+
+
 def _settle(
     site: Site,
     ledger: Ledger,
@@ -73,6 +114,8 @@ def _settle(
     told = {"series_uid": series.series_uid, "seconds": seconds}
     if decision.state is SeriesState.ROUTED:
         jobs = jobs_of(site, ledger.now(), series, int(values["revision"]), decision)
+        if ledger.is_backfill(series.series_uid):  # whatever it was marked as when it was new
+            jobs = [replace(job, urgency=int(Urgency.BACKFILL)) for job in jobs]
         ledger.route_series(series.series_uid, decision.summary, decision.explanation, jobs, **values)
         event(log, logging.INFO, "routed", to=decision.summary, jobs=len(jobs), **told)
         return

@@ -6,7 +6,8 @@ the whole. Nothing here is a pickle: JSON, and arrays by numpy without objects.
 
 import json
 import os
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ class JobFolder:
     def load_volume(self) -> Volume:
         """The volume that `save_volume` fixed."""
         values = json.loads((self.path / "volume.json").read_text())
-        frames = tuple(FrameRef(**{**frame, "path": Path(frame["path"])}) for frame in values["frames"])
+        frames = tuple(
+            FrameRef(**{**_known(FrameRef, frame), "path": Path(frame["path"])}) for frame in values["frames"]
+        )
         return replace(volume_of(values), frames=frames)
 
     def save_label_map(self, label_map: LabelMap) -> None:
@@ -50,7 +53,9 @@ class JobFolder:
         with np.load(self.path / "labelmap.npz", allow_pickle=False) as stored:
             meaning = json.loads(stored["meaning"].tobytes())
             segments = tuple(_segment(values) for values in meaning["segments"])
-            return LabelMap(stored["array"], stored["affine"], segments, Algorithm(**meaning["algorithm"]))
+            return LabelMap(
+                stored["array"], stored["affine"], segments, Algorithm(**_known(Algorithm, meaning["algorithm"]))
+            )
 
     def load_segments(self) -> tuple[Segment, ...] | None:
         """The segments of what `save_label_map` kept, without its array; None where nothing was kept yet."""
@@ -70,7 +75,7 @@ class JobFolder:
             values = json.loads((self.path / "measurements.json").read_text())
         except FileNotFoundError:
             return None
-        return tuple(Measurement(**{**each, "edges": tuple(map(Edge, each["edges"]))}) for each in values)
+        return tuple(_measurement(each) for each in values)
 
     def save_sheet(self, png: bytes) -> None:
         """Keep the picture of the result."""
@@ -103,14 +108,32 @@ class JobFolder:
             file.write(content)
 
 
+def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that this version knows; those that a newer one added are passed over (docs/decisions/0008)."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _frame(values: Mapping[str, Any]) -> FrameRef:
+    return FrameRef(**{**_known(FrameRef, values), "path": Path(values["path"])})
+
+
+def _measurement(values: Mapping[str, Any]) -> Measurement:
+    return Measurement(**{**_known(Measurement, values), "edges": tuple(map(Edge, values["edges"]))})
+
+
+def _code(values: Mapping[str, Any]) -> Code:
+    return Code(**_known(Code, values))
+
+
 def _segment(values: dict[str, Any]) -> Segment:
     side = values["laterality"]
     return Segment(
         values["value"],
         values["name"],
-        Code(**values["category"]),
-        Code(**values["type"]),
-        None if side is None else Code(**side),
+        _code(values["category"]),
+        _code(values["type"]),
+        None if side is None else _code(side),
         (values["rgb"][0], values["rgb"][1], values["rgb"][2]),
     )
 

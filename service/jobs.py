@@ -49,9 +49,28 @@ class JobState(StrEnum):
 class Urgency(IntEnum):
     """How soon a job is wanted: the greater goes first."""
 
+    BACKFILL = -1
+    """Of studies that were fetched from an archive: whenever nothing else waits."""
     ROUTINE = 0
     HIGH = 1
     STAT = 2
+
+
+class FailureKind(StrEnum):
+    """What a failure is the fault of, and so who can mend it."""
+
+    SERIES = "series"
+    """Its images: nobody tries again, the series has to be sent otherwise."""
+    MODEL = "model"
+    """A sub-model's files: tried again when a person has mended them."""
+    RESULT = "result"
+    """Nobody: the sub-model found nothing, or what it found cannot be sent."""
+    MACHINE = "machine"
+    """Memory, disk, GPU, or a worker that died or hung: tried again by itself, later."""
+    DESTINATION = "destination"
+    """Who was to take the result: the job's own attempts are not touched."""
+    PROGRAM = "program"
+    """Ours: an error that nobody foresaw, tried again by itself."""
 
 
 class DeliveryState(StrEnum):
@@ -182,6 +201,12 @@ class Job:
     model_version: str
     created_at: float
     updated_at: float
+    not_before: float = 0.0
+    """After an attempt that failed it rests until then; 0 where it need not."""
+    setbacks: int = 0
+    """Steps on it in a row that cost a worker its life or its memory."""
+    reason_kind: str = ""
+    """What `reason` is the fault of, a `FailureKind`; empty where nothing failed."""
 
     def log_context(self) -> dict[str, str | int]:
         """The fields that go into every log line about this job."""

@@ -21,7 +21,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="For programs
 
 
 def _ledger(site_file: Path) -> Ledger:
-    return open_ledger(read_site(site_file).ledger_url, actor="operator")
+    ledger = open_ledger(read_site(site_file).ledger_url, actor="operator")
+    click.get_current_context().call_on_close(ledger.close)
+    return ledger
 
 
 @click.group(invoke_without_command=True)
@@ -142,43 +144,6 @@ def _sent(delivery: Delivery) -> str:
 def _print_steps(steps: list[Transition]) -> None:
     for step in steps:
         click.echo(f"  {clock_time(step.at)}  {step.to_state:<10} {step.cause}  [{step.actor}]")
-
-
-@jobs.command()
-@site_option
-@click.argument("id_")
-def retry(site_file: Path, id_: str) -> None:
-    """Run a failed or held job again, or route an unrouted, held or failed series again."""
-    ledger = _ledger(site_file)
-    click.echo(retry_now(ledger, id_))
-
-
-def retry_now(ledger: Ledger, id_: str) -> str:
-    """Set a job or series that stands still going again; gives what was done.
-
-    Raises ClickException where nothing can be.
-    """
-    cause = "asked for by an operator"
-    job = ledger.job(id_)
-    if job is not None:
-        if notes := ledger.retry_notes(id_, cause):
-            return f"job {id_}: {notes} rejection note(s) will be sent again"
-        if job.state not in (JobState.FAILED, JobState.HELD):
-            raise click.ClickException(
-                f"job {id_} is {job.state.value}; only a failed or held one can be tried again"
-            )
-        if sent_again := ledger.retry_deliveries(id_, cause):
-            return f"job {id_}: {sent_again} delivery(ies) will be tried again"
-        ledger.move_job(id_, JobState.QUEUED, cause, attempts=0, reason="")
-        return f"job {id_} is queued again"
-    series = ledger.series(id_)
-    if series is None:
-        raise click.ClickException(f"no job or series {id_}; see `sagittal jobs list`")
-    if series.state not in (SeriesState.FAILED, SeriesState.UNROUTED, SeriesState.HELD):
-        said = "only a failed, held or unrouted one can be routed again"
-        raise click.ClickException(f"series {id_} is {series.state.value}; {said}")
-    ledger.move_series(id_, SeriesState.COMPLETE, cause)
-    return f"series {id_} will be routed again"
 
 
 @jobs.command()

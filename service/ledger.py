@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable
 
 from service.jobs import TERMINAL, Job
+from service.ledger_backfill import BackfillLedger
+from service.ledger_deletions import DeletionLedger
 from service.ledger_jobs import JobLedger
 from service.ledger_series import OPEN, SeriesLedger
+from service.ledger_tallies import TallyLedger
 from service.ledger_withdrawals import WithdrawalLedger
 from service.records import open_database
 
@@ -20,7 +23,7 @@ def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -
     return Ledger(open_database(url), actor, now)
 
 
-class Ledger(SeriesLedger, JobLedger, WithdrawalLedger):
+class Ledger(DeletionLedger, SeriesLedger, JobLedger, WithdrawalLedger, BackfillLedger, TallyLedger):
     """The record of one site; safe to use from several threads and processes."""
 
 

@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 from sqlalchemy import insert as insert_into
 
 from service import schema
-from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject
+from service.fairness import deliveries_in_turn
+from service.jobs import Delivery, DeliveryState, FailureKind, Job, JobState, ResultObject
 from service.ledger_rests import RestLedger
 from service.records import every, one, only, put
 
@@ -41,7 +42,7 @@ class DeliveryLedger(RestLedger):
             if job is None or job.owner != owner:
                 return None
             self._address(c, job_id, made, addressed, at)
-            ended = {"owner": "", "lease_until": 0.0, "stage": "", "percent": 100}
+            ended = {"owner": "", "lease_until": 0.0, "stage": "", "percent": 100, "setbacks": 0}
             cause = f"{len(made)} object(s) for {len(addressed)} destination(s)"
             self._set(c, "job", schema.jobs, job_id, job.state, JobState.ENCODED, cause, ended)
             d = schema.deliveries
@@ -133,18 +134,22 @@ class DeliveryLedger(RestLedger):
     def deliveries_due(self, limit: int = 500) -> list[Delivery]:
         """Deliveries whose time has come, of jobs that still want them: to be sent, or to be asked about.
 
-        Those whose destination rests are not among them.
+        The one that is due longest of every destination in turn; those whose destination rests are not among them.
         """
         at, d, j, r = self.now(), schema.deliveries, schema.jobs, schema.rests
         wanted = or_(j.c.state.in_([JobState.ENCODED, JobState.DELIVERING]), _is_note())
         to_send = and_(d.c.state == DeliveryState.WAITING, wanted)
         to_ask = and_(d.c.state == DeliveryState.STORED, j.c.state.not_in(TAKEN_BACK))
         resting = select(r.c.destination).where(r.c.rests_until > at)
-        query = select(d).join(j, j.c.id == d.c.job_id).where(d.c.next_attempt_at <= at, or_(to_send, to_ask))
+        open_ = d.c.state.in_([DeliveryState.WAITING, DeliveryState.STORED])  # by its index
+        query = (
+            select(d).join(j, j.c.id == d.c.job_id).where(open_, d.c.next_attempt_at <= at, or_(to_send, to_ask))
+        )
         query = query.where(d.c.destination.not_in(resting), ~_refers_to_waiting())
-        query = query.order_by(d.c.next_attempt_at, d.c.id).limit(limit)
+        due = deliveries_in_turn(query)
         with self._engine.connect() as c:
-            return every(c, Delivery, query)
+            order = (due.c.turn, due.c.next_attempt_at, due.c.id)
+            return every(c, Delivery, select(due).order_by(*order).limit(limit))
 
     def claim_delivery(self, delivery_id: int, lease_seconds: float) -> Delivery | None:
         """Take a delivery that is due: nobody else may until `lease_seconds` have passed; None if it is not due.
@@ -214,8 +219,10 @@ class DeliveryLedger(RestLedger):
         if job.state not in _WITH_DELIVERIES or job.state is to:
             return
         state = job.state
+        kind = FailureKind.DESTINATION if to in _BAD else ""
         for step in _STEPS.get((state, to), (to,)):
-            self._set(c, "job", schema.jobs, job_id, state, step, cause, {"reason": cause if to in _BAD else ""})
+            values = {"reason": cause if to in _BAD else "", "reason_kind": kind}
+            self._set(c, "job", schema.jobs, job_id, state, step, cause, values)
             state = step
 
     def retry_deliveries(self, job_id: str, cause: str) -> int:
@@ -230,14 +237,16 @@ class DeliveryLedger(RestLedger):
                 self._set(c, "delivery", t, delivery.id, delivery.state, DeliveryState.WAITING, cause, values)
             if failed:
                 job = only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job_id))
-                self._set(c, "job", schema.jobs, job_id, job.state, JobState.DELIVERING, cause, {"reason": ""})
+                free = {"reason": "", "reason_kind": ""}
+                self._set(c, "job", schema.jobs, job_id, job.state, JobState.DELIVERING, cause, free)
         return len(failed)
 
 
 def _is_note() -> ColumnElement[bool]:
     """Whether a delivery is of a rejection note, which is sent though its job is taken back."""
     o = schema.objects
-    return schema.deliveries.c.sop_instance_uid.in_(select(o.c.sop_instance_uid).where(o.c.kind == "note"))
+    note = select(o.c.kind).where(o.c.sop_instance_uid == schema.deliveries.c.sop_instance_uid, o.c.kind == "note")
+    return note.correlate(schema.deliveries).exists()
 
 
 def _refers_to_waiting() -> ColumnElement[bool]:
@@ -249,7 +258,8 @@ def _refers_to_waiting() -> ColumnElement[bool]:
         select(other.c.id)
         .join(its, its.c.sop_instance_uid == other.c.sop_instance_uid)
         .where(other.c.job_id == d.c.job_id, other.c.destination == d.c.destination)
-        .where(other.c.state == DeliveryState.WAITING, its.c.kind.in_(_WITH_SEGMENTS))
+        # `concat` keeps SQLite from looking through all that wait, where the job has only a few.
+        .where(other.c.state.concat("") == DeliveryState.WAITING, its.c.kind.in_(_WITH_SEGMENTS))
     )
     return and_(report.correlate(d).exists(), segments.correlate(d).exists())
 

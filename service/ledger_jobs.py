@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, select
 from sqlalchemy import insert as insert_into
 
 from service import schema
+from service.fairness import jobs_in_turn
 from service.findings import Finding
 from service.jobs import FindingRecord, Job, JobState, SeriesRecord, SeriesState
 from service.records import Records, every, one, only
@@ -50,26 +51,31 @@ class JobLedger(Records):
         """Jobs in these states (all if none is named), the newest first."""
         t = schema.jobs
         query = select(t).order_by(t.c.created_at.desc(), t.c.id).limit(limit)
-        if states:
-            query = query.where(t.c.state.in_(states))
         if series_uid is not None:
-            query = query.where(t.c.series_uid == series_uid)
-        with self._engine.connect() as c:
-            return every(c, Job, query)
+            query = select(t).where(t.c.series_uid == series_uid)
+        one_by_one = dict.fromkeys(states) if series_uid is None else ()  # a series has few, found by its index
+        asked = [query.where(t.c.state == state) for state in one_by_one] or [query]
+        with self._engine.connect() as c:  # one query for each state: an index has each in this order already
+            found = [job for one_ in asked for job in every(c, Job, one_) if not states or job.state in states]
+        return sorted(found, key=lambda job: (-job.created_at, job.id))[:limit]
 
     def claim_job(self, job_id: str, ready: JobState, to: JobState, owner: str, lease_seconds: float) -> Job | None:
-        """Take a job that is ready and that nobody living holds; None if there is nothing to take.
+        """Take a job that is ready, rested, and that nobody holds; None if there is nothing to take.
 
-        `to` may equal `ready` for a step that is too short to have a state of its own.
+        What a worker held that fell silent is taken from it by the sweeper alone. While more of its series comes,
+        nothing is begun: it may be half of it. `to` may equal `ready` for a step that is too short to have a state
+        of its own.
         """
-        at, t = self.now(), schema.jobs
-        free = or_(t.c.owner == "", t.c.lease_until < at)
+        at, t, s = self.now(), schema.jobs, schema.series
+        reopened = (s.c.series_uid == t.c.series_uid, s.c.state == SeriesState.RECEIVING)
+        free = and_(t.c.owner == "", t.c.not_before <= at, ~select(s.c.series_uid).where(*reopened).exists())
         with self._write() as c:
             job = one(c, Job, select(t).where(t.c.id == job_id, t.c.state == ready, free).with_for_update())
             if job is None:
                 return None
             # The reason of an earlier attempt is kept in the transitions; a running job has none.
-            values = {"owner": owner, "lease_until": at + lease_seconds, "percent": 0, "reason": ""}
+            values = {"owner": owner, "lease_until": at + lease_seconds, "percent": 0}
+            values |= {"reason": "", "reason_kind": ""}
             values["attempts"] = job.attempts + (1 if to is not ready else 0)
             if to is ready:
                 c.execute(t.update().where(t.c.id == job_id).values(updated_at=at, **values))
@@ -87,7 +93,10 @@ class JobLedger(Records):
     def move_job(
         self, job_id: str, to: JobState, cause: str, *, owner: str | None = None, **values: object
     ) -> Job | None:
-        """Move a job on and end its lease; None, and nothing done, when `owner` holds it no longer."""
+        """Move a job on and end its lease; None, and nothing done, when `owner` holds it no longer.
+
+        It need not rest, has no setbacks and no kind of failure, unless `values` say so.
+        """
         t = schema.jobs
         with self._write() as c:
             job = one(c, Job, select(t).where(t.c.id == job_id).with_for_update())
@@ -99,7 +108,8 @@ class JobLedger(Records):
 
     def _move(self, c: Connection, job: Job, to: JobState, cause: str, **values: object) -> Job:
         ended = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0}
-        self._set(c, "job", schema.jobs, job.id, job.state, to, cause, {**ended, **values})
+        unharmed = {"not_before": 0.0, "setbacks": 0, "reason_kind": ""}
+        self._set(c, "job", schema.jobs, job.id, job.state, to, cause, {**ended, **unharmed, **values})
         return only(c, Job, select(schema.jobs).where(schema.jobs.c.id == job.id))
 
     def inferred(
@@ -139,29 +149,30 @@ class JobLedger(Records):
         with self._engine.connect() as c:
             return every(c, FindingRecord, select(t).where(t.c.job_id == job_id).order_by(t.c.id))
 
-    def release_job(self, job_id: str, owner: str) -> None:
-        """End a lease without moving the job, so that the step can be claimed again."""
+    def release_job(self, job_id: str, owner: str, **values: object) -> bool:
+        """End a lease without moving the job, so that the step can be claimed again; False if not this owner's."""
         t = schema.jobs
         free = {"owner": "", "lease_until": 0.0, "stage": "", "hinted_at": 0.0, "updated_at": self.now()}
+        held = and_(t.c.id == job_id, t.c.owner == owner)
         with self._write() as c:
-            c.execute(t.update().where(t.c.id == job_id, t.c.owner == owner).values(**free))
+            return c.execute(t.update().where(held).values(**{**free, **values})).rowcount == 1
 
-    def expired_jobs(self) -> list[Job]:
-        """Jobs whose worker stopped renewing its lease."""
+    def held_jobs(self) -> list[Job]:
+        """Jobs that workers hold."""
         t = schema.jobs
         with self._engine.connect() as c:
-            return every(c, Job, select(t).where(t.c.owner != "", t.c.lease_until < self.now()))
+            return every(c, Job, select(t).where(t.c.lease_until > 0.0, t.c.owner != ""))  # by the index of leases
 
     def ready_jobs(self, state: JobState, hinted_before: float, limit: int = 500) -> list[Job]:
         """Jobs that wait in this state, that nobody holds, and that the queue was last told of before a time.
 
-        The most urgent first, and of those the oldest.
+        The most urgent first, and of those the oldest of every sender in turn. Those that rest are not among them.
         """
-        t = schema.jobs
-        waiting = and_(t.c.state == state, t.c.owner == "", t.c.hinted_at < hinted_before)
+        t = jobs_in_turn(state)
+        waiting = and_(t.c.owner == "", t.c.hinted_at < hinted_before, t.c.not_before <= self.now())
+        order = (t.c.urgency.desc(), t.c.turn, t.c.created_at, t.c.id)
         with self._engine.connect() as c:
-            query = select(t).where(waiting).order_by(t.c.urgency.desc(), t.c.created_at, t.c.id).limit(limit)
-            return every(c, Job, query)
+            return every(c, Job, select(t).where(waiting).order_by(*order).limit(limit))
 
     def urgency_of(self, job_ids: Iterable[str]) -> dict[str, int]:
         """How urgent these jobs are."""
@@ -175,10 +186,3 @@ class JobLedger(Records):
         t = schema.jobs
         with self._write() as c:
             c.execute(t.update().where(t.c.id.in_(list(job_ids))).values(hinted_at=self.now()))
-
-    def count_jobs(self) -> dict[JobState, int]:
-        """How many jobs stand in each state."""
-        t = schema.jobs
-        with self._engine.connect() as c:
-            rows = c.execute(select(t.c.state, func.count()).group_by(t.c.state)).all()
-        return {JobState(state): int(count) for state, count in rows}

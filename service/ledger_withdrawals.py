@@ -54,8 +54,8 @@ class WithdrawalLedger(CommitmentLedger):
     ) -> Job | None:
         """Take back what a job made: the job moves, and what still waits to be sent is dropped, all or nothing.
 
-        None, and nothing done, where that happened before; but where only a note of another system had taken it back,
-        ours follow now. What may be on its way at this moment is left to `settle_withdrawal`. Raises
+        None, and nothing done, where that happened before; but where only a note of another system had taken it
+        back, ours follow now. What may be on its way at this moment is left to `settle_withdrawal`. Raises
         IllegalTransitionError where the job cannot be taken back.
         """
         t, w = schema.jobs, schema.withdrawals

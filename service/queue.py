@@ -1,13 +1,17 @@
 """The Celery app: what a task is called, which queue it goes to, and how a hint of work is sent; ids only."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.app.amqp import AMQP
+from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport.redis import Channel
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from dicom_nodes.errors import Unreachable
 from service.jobs import Urgency
@@ -16,6 +20,13 @@ INFER, ENCODE, DELIVER = "infer", "encode", "deliver"
 
 VISIBILITY_SECONDS = 6 * 3600
 """Longer than the longest step: the ledger's leases, and not Redis, find work whose worker died."""
+
+RECONNECT_SECONDS = 1.0
+"""How long a worker waits before it asks a Redis that does not answer once more; it never gives up."""
+_BRIEFLY: Mapping[str, Any] = {"socket_connect_timeout": 1.0, "socket_timeout": 2.0}
+"""How long whoever sends a hint waits for Redis, in seconds; the sweeper repeats what was not sent."""
+_FILLED = "sagittal.filled"
+"""A key of this name in Redis says that the hints of this site have been there since it was last empty."""
 
 
 PRIORITIES = tuple(range(len(Urgency)))
@@ -27,9 +38,23 @@ def inference_queue(submodel: str) -> str:
     return f"{INFER}.{submodel}"
 
 
-def make_app(redis_url: str) -> Celery:
+class _Patient(Connection):  # type: ignore[misc]  # kombu ships no types
+    """A connection that asks again at a steady pace: kombu's own waits ever longer, up to half a minute."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Connection:
+        pace = {"interval_start": RECONNECT_SECONDS, "interval_step": 0, "interval_max": RECONNECT_SECONDS}
+        return super().ensure_connection(*args, **{**kwargs, **pace})
+
+
+class _PatientAMQP(AMQP):  # type: ignore[misc]  # Celery ships no types
+    """Celery's, with connections of that kind."""
+
+    Connection = _Patient
+
+
+def make_app(redis_url: str, transport: Mapping[str, object] | None = None) -> Celery:
     """The Celery app on one Redis; nothing is imported from the workers."""
-    app = Celery("sagittal", broker=redis_url)
+    app = Celery("sagittal", broker=redis_url, amqp=_PatientAMQP)
     app.conf.update(
         task_acks_late=True,
         task_ignore_result=True,
@@ -39,10 +64,12 @@ def make_app(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_SECONDS,
             "socket_timeout": 30,
             "priority_steps": list(PRIORITIES),
+            **(transport or {}),
         },
         task_create_missing_queues=True,
     )
@@ -68,8 +95,9 @@ class Hints:
     """Tells the workers that work may be ready; losing a hint loses nothing, as the sweeper repeats it."""
 
     def __init__(self, redis_url: str) -> None:
-        self._app = make_app(redis_url)
-        self._redis: Any = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        # Whoever has a hint to send has other work to do: no attempt is repeated here.
+        self._app = make_app(redis_url, {"max_retries": 0, **_BRIEFLY})
+        self._redis: Any = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), **_BRIEFLY)
 
     def send(self, task: str, subject_id: str | int, queue: str, urgency: int = Urgency.ROUTINE) -> None:
         """Put one hint on a queue, before all that are less urgent; raises Unreachable."""
@@ -78,10 +106,19 @@ class Hints:
         except (OperationalError, RedisError, OSError) as error:
             raise Unreachable(f"Redis does not answer: {error}") from error
 
-    def waiting(self, queue: str) -> int:
-        """How many hints wait on a queue, however urgent; raises Unreachable."""
+    def waiting(self, queue: str, urgency: int | None = None) -> int:
+        """How many hints of one urgency wait on a queue, None: of any; raises Unreachable."""
+        lists = lists_of(queue)
         try:
-            return sum(int(self._redis.llen(name)) for name in lists_of(queue))
+            wanted = lists if urgency is None else (lists[priority_of(urgency)],)
+            return sum(int(self._redis.llen(name)) for name in wanted)
+        except (RedisError, OSError) as error:
+            raise Unreachable(f"Redis does not answer: {error}") from error
+
+    def was_emptied(self) -> bool:
+        """True once after Redis was restarted or wiped, or was never told of any work; raises Unreachable."""
+        try:
+            return bool(self._redis.set(_FILLED, 1, nx=True))
         except (RedisError, OSError) as error:
             raise Unreachable(f"Redis does not answer: {error}") from error
 

@@ -14,30 +14,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_nodes.admission import Shares
 from dicom_nodes.errors import Refused, Unreachable
-from dicom_nodes.filing import remove_unfinished, series_instances, stored_instances
+from dicom_nodes.filing import remove_unfinished, series_instances
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.scu import count_instances
-from dicom_nodes.types import AssociationEnded, CommitmentReport, Ending, Instance, InstanceRefused
+from dicom_nodes.types import AssociationEnded, CommitmentReport, Instance, InstanceRefused
 from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
 from service.config import Site, read_site
+from service.deletion import Retainer, finish_deletions
+from service.disk import DiskWatch, disk_watch
 from service.dispatch import dispatch, wake_waiting
 from service.jobs import IllegalTransitionError, SeriesState
 from service.ledger import OPEN, Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.queue import Hints
+from service.recovery import REFUSED, found_on_disk, is_unchanged, was_told_all
 from service.redis_server import redis_url
 from service.rejections import Notes, hold_to_rejections
 from service.routing.site import SiteRouting
 from service.submodel import SubModel, site_submodels
 from service.sweep import Sweeper
+from service.withdrawal import supersede_partial
 
 log = logging.getLogger(__name__)
 
 News = Instance | AssociationEnded | InstanceRefused | tuple[str, int]
 """An instance, the end of an association, a refusal, or the PACS's count for a series."""
 
+MIB = 2**20
 TICK_SECONDS = 0.1
 SWEEP_SECONDS = 1.0
 
@@ -61,10 +67,13 @@ class Receiver:
         submodels: Sequence[SubModel],
         hints: Hints,
         now: Callable[[], float] = time.monotonic,
+        disk: DiskWatch | None = None,
     ) -> None:
         self._site, self._ledger = site, ledger
+        self._disk = disk or disk_watch(site)
+        self._retainer = Retainer(site, ledger, self._disk)
         self._routing = SiteRouting(site, submodels)
-        self._sweeper = Sweeper(site, ledger, hints)
+        self._sweeper = Sweeper(site, ledger, hints, self._disk)
         self._news: queue.Queue[News] = queue.Queue()
         self._assembler = Assembler(_policy(site), now)
         self._gathered: dict[str, _Gathered] = {}
@@ -82,6 +91,7 @@ class Receiver:
             self._news.put,
             refused=self._news.put,
             reported=self._reported,
+            no_room=self._disk.no_room,
         )
 
     @property
@@ -113,15 +123,14 @@ class Receiver:
     def _recover(self) -> None:
         """Know again of everything on disk that the ledger does not hold as complete."""
         self._site.incoming.mkdir(parents=True, exist_ok=True)
+        finish_deletions(self._site, self._ledger)
         unfinished = remove_unfinished(self._site.incoming)
-        found: dict[str, list[Instance]] = {}
-        for instance in stored_instances(self._site.incoming, wanted=self._is_open):
-            found.setdefault(instance.series_uid, []).append(instance)
-            self._notes.put(instance)
+        found = found_on_disk(self._site.incoming, self._ledger)
         for series_uid, instances in found.items():
-            known = self._ledger.series(series_uid)
-            interrupted = known is None or known.association != Ending.RELEASED
-            self._assembler.recall(instances, interrupted=interrupted)
+            for instance in instances:
+                self._notes.put(instance)
+            told = was_told_all(self._site.incoming / series_uid, self._ledger)
+            self._assembler.recall(instances, interrupted=not told)
             self._gathered[series_uid] = _Gathered(
                 instances[-1], {instance.sop_instance_uid for instance in instances}
             )
@@ -130,12 +139,6 @@ class Receiver:
         self._notes.hear()
         self._write()
         self._to_route.set()
-
-    def _is_open(self, series_uid: str) -> bool:
-        """True where the ledger does not hold what lies on disk as complete."""
-        known = self._ledger.series(series_uid)
-        on_disk = sum(1 for _ in (self._site.incoming / series_uid).glob("*.dcm"))
-        return known is None or known.state is SeriesState.RECEIVING or known.instance_count != on_disk
 
     def _tick(self) -> None:
         deadline = time.monotonic() + TICK_SECONDS
@@ -157,10 +160,15 @@ class Receiver:
     def _settle(self, decided: Completed | Abandoned) -> None:
         """Write down that a series is complete or given up; the assembler says it only once."""
         self._gathered.pop(decided.series_uid, None)
-        if isinstance(decided, Abandoned):
-            state, why, level = SeriesState.FAILED, decided.reason, logging.ERROR
+        state, why, level = SeriesState.COMPLETE, "", logging.INFO
+        if isinstance(decided, Completed):
+            why = decided.evidence
+        elif is_unchanged(self._site.incoming / decided.series_uid, self._ledger):
+            why = f"{decided.reason}; nothing had come that was not there before"
         else:
-            state, why, level = SeriesState.COMPLETE, decided.evidence, logging.INFO
+            state, level = SeriesState.FAILED, logging.ERROR
+            why = f"{decided.reason}. If it is whole all the same: sagittal jobs retry {decided.series_uid}"
+            supersede_partial(self._ledger, decided.series_uid, decided.reason)
         try:
             self._ledger.move_series(decided.series_uid, state, why)
         except IllegalTransitionError as error:
@@ -176,10 +184,16 @@ class Receiver:
             case AssociationEnded():
                 self._assembler.association_ended(news)
                 for series_uid in news.series_uids & self._gathered.keys():
-                    self._gathered[series_uid].association = news.ending
+                    lacks = self._assembler.lacks_refused(series_uid)
+                    self._gathered[series_uid].association = REFUSED if lacks else news.ending
                     self._unwritten.add(series_uid)
                 event(log, logging.INFO, "association", ended=news.ending.value, calling_aet=news.calling_aet)
             case InstanceRefused():
+                if news.series_uid in self._gathered:  # so that a restart does not take the rest for the whole
+                    self._gathered[news.series_uid].association = REFUSED
+                    self._unwritten.add(news.series_uid)
+                if news.series_uid and not self._assembler.refused(news.series_uid, news.sop_instance_uid):
+                    return  # on record once for each series: a full disk is not filled with that
                 self._ledger.refused(news.calling_aet, news.sop_instance_uid, news.status, news.reason)
                 event(log, logging.WARNING, "refused", calling_aet=news.calling_aet, reason=news.reason)
             case (series_uid, count):
@@ -235,13 +249,18 @@ class Receiver:
             self._to_route.clear()
 
     def _route_complete(self) -> None:
+        if self._disk.stopped("jobs"):
+            return
         wake_waiting(self._site, self._ledger)
-        for series in self._ledger.list_series(SeriesState.COMPLETE):
+        for series in self._ledger.series_to_route():
             if self.stop.is_set():
                 return
             try:
                 dispatch(self._site, self._ledger, self._routing.now(), series)
                 hold_to_rejections(self._site, self._ledger, series.series_uid)  # of which it did not know
+                self._sweeper.tell_of_jobs()  # at once: the next sweep may be a second away
+            except Unreachable as error:
+                event(log, logging.WARNING, "the queue could not be told; the sweeper will", why=str(error))
             except IllegalTransitionError as error:
                 event(log, logging.INFO, "a late instance was faster than routing", why=str(error))
             except Exception as error:  # one series must not stop the others; it ends visibly
@@ -253,6 +272,7 @@ class Receiver:
         while not self.stop.wait(SWEEP_SECONDS):
             self._notes.once_more()
             self._keep_alive(self._sweeper.sweep)
+            self._keep_alive(self._retainer.bite)
 
     def _keep_alive(self, work: Callable[[], None]) -> None:
         """Run one round of a thread's work; a round that fails is logged, and the next one tries again."""
@@ -285,6 +305,8 @@ def _scp_settings(site: Site) -> ScpSettings:
         accepted_calling_aets=frozenset(receive.accepted_calling_aets),
         require_called_aet=receive.require_called_aet,
         max_associations=receive.max_associations,
+        shares=Shares(receive.share, dict(receive.max_associations_by_aet)),
+        max_in_flight_bytes=receive.max_in_flight_mb * MIB,
         other_storage=receive.other_storage,
     )
 

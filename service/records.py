@@ -1,14 +1,16 @@
-"""The ledger's database: opening it, and the one way to change a state, in one transaction with its transition."""
+"""The ledger's database: opening it, and the one way to change a state, in one transaction with its transition.
+
+Whoever writes waits for its turn, on SQLite by the database's one write lock and on PostgreSQL by a lock that does
+the same: what a transaction has read is still so when it writes, and no two wait for each other.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, RowMapping, Table, create_engine, event, func, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import make_url
@@ -24,32 +26,57 @@ from service.jobs import (
     Transition,
     require_legal,
 )
+from service.versions import bring_up_to_date
 
 R = TypeVar("R")
-_MIGRATION_LOCK = 7345227301
+_MIGRATION_LOCK, _WRITE_LOCK = 7345227301, 7345227302
+_TURN_SECONDS = 60
+"""So long does a writer wait for its turn before its work fails, to be done again."""
+_STOPPED_SECONDS = 30
+"""A writer that does nothing for so long in its turn, as its process or its machine stopped, loses it."""
+_TAKE_TURN = f"""SELECT set_config('lock_timeout', '{_TURN_SECONDS}s', true),
+    set_config('idle_in_transaction_session_timeout', '{_STOPPED_SECONDS}s', true),
+    pg_advisory_xact_lock({_WRITE_LOCK})"""
+_WHERE_SILENT = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+                 "tcp_user_timeout": 30_000}  # fmt: skip
+"""What libpq does where the server's machine is silent, unless the URL says otherwise: give up within a minute."""
 _ENUMS: dict[type, type[StrEnum]] = {SeriesRecord: SeriesState, Job: JobState, Delivery: DeliveryState}
 
 
 def open_database(url: str) -> Engine:
-    """Open the database at an SQLAlchemy URL and bring its tables up to date."""
+    """Open the database at an SQLAlchemy URL and bring its tables up to date.
+
+    Raises ConfigurationError where they are too new for this program.
+    """
     if make_url(url).get_backend_name() == "sqlite" and (file := make_url(url).database):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = _engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            # Processes that start together take turns; SQLite's write lock does the same by itself.
-            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
+    with ExitStack() as undo:
+        undo.callback(engine.dispose)
+        with engine.connect().execution_options(migrate=True) as connection, connection.begin():
+            bring_up_to_date(connection)
+        undo.pop_all()
     return engine
 
 
-def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 60})
+def _postgresql(url: str) -> Engine:
+    silent = {key: value for key, value in _WHERE_SILENT.items() if key not in make_url(url).query}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=silent)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("migrate", False):  # as long as it takes; processes that start together wait for one
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
+        elif options.get("write", False):
+            connection.exec_driver_sql(_TAKE_TURN)
+
+    return engine
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _TURN_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -60,7 +87,8 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("write", False)
+        options = connection.get_execution_options()
+        write = options.get("write", False) or options.get("migrate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine

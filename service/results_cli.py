@@ -21,7 +21,9 @@ _REASON = click.option(
 
 def _open(site_file: Path) -> tuple[Site, Ledger]:
     site = read_site(site_file)
-    return site, open_ledger(site.ledger_url, actor="operator")
+    ledger = open_ledger(site.ledger_url, actor="operator")
+    click.get_current_context().call_on_close(ledger.close)
+    return site, ledger
 
 
 @click.group()

@@ -142,6 +142,7 @@ def replay(site_file: Path, seconds: float, rules_file: Path, as_json: bool) -> 
     old = SiteRouting(site, site_submodels(site.models.submodels, site.home)).now()
     new = replace(old, rules=read_site_rules(rules_file, old.known))
     ledger = open_ledger(site.ledger_url, actor="replay")
+    click.get_current_context().call_on_close(ledger.close)
     asked = ledger.heard_since(ledger.now() - seconds)
     changes = [change for series in asked if (change := _change(ledger, series, old, new)) is not None]
     if as_json:
@@ -198,6 +199,7 @@ def assign(site_file: Path, series_uid: str, target: str, volume: Sequence[int],
     """Route a held or unrouted series by hand."""
     site: Site = read_site(site_file)
     ledger = open_ledger(site.ledger_url, actor="operator")
+    click.get_current_context().call_on_close(ledger.close)
     known = site_submodels(site.models.submodels, site.home)
     try:
         jobs = assign_series(site, ledger, known, series_uid, target, frozenset(volume), side)

@@ -1,6 +1,7 @@
 """The ledger's tables; `migrations/` brings a database to this shape."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -34,7 +35,7 @@ series = Table(
     Column("first_heard_at", Float, nullable=False),
     Column("last_heard_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-    Index("ix_series_state", "state"),
+    Index("ix_series_state_heard", "state", "last_heard_at"),
     Index("ix_series_study_uid", "study_uid"),
     Index("ix_series_last_heard_at", "last_heard_at"),
 )
@@ -63,7 +64,11 @@ jobs = Table(
     Column("model_version", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-    Index("ix_jobs_state", "state"),
+    Column("not_before", Float, nullable=False, server_default="0"),
+    Column("setbacks", Integer, nullable=False, server_default="0"),
+    Column("reason_kind", String(16), nullable=False, server_default=""),
+    Index("ix_jobs_state_created", "state", "created_at"),
+    Index("ix_jobs_lease_until", "lease_until"),
     Index("ix_jobs_series_uid", "series_uid"),
     Index("ix_jobs_created_at", "created_at"),
 )
@@ -180,6 +185,41 @@ rejections = Table(
 )
 """Instances that rejection notes of others list."""
 
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("subject", String(16), primary_key=True),
+    Column("subject_id", UID, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("instances", Text, nullable=False),
+    Column("finished", Boolean, nullable=False),
+    Index("ix_deletions_finished", "finished"),
+)
+"""The series and jobs whose files were deleted (service/retention.py)."""
+
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("series_uid", UID, primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("was_known", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Series that an archive was asked for, how many instances it lists, and whether some were here before."""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("subject", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("number", Integer, nullable=False),
+)
+"""By how much the number of series and jobs in a state changed; triggers write them (migration 0008)."""
+
 transitions = Table(
     "transitions",
     metadata,
@@ -204,3 +244,10 @@ refusals = Table(
     Column("status", Integer, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+readers = Table(
+    "readers",
+    metadata,
+    Column("oldest_revision", String(16), primary_key=True),
+)
+"""One row: the oldest revision of these tables whose code may work on them (docs/decisions/0008)."""

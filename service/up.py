@@ -17,7 +17,8 @@ from service.redis_server import RedisChild
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 30.0
-STOP_SECONDS = 20.0
+LEEWAY_SECONDS = 10.0
+"""Beyond what the site gives its workers to stop, until a part that still runs is killed."""
 
 
 @dataclass
@@ -70,9 +71,10 @@ class Supervisor:
                 for part in parts:
                     part.keep(time.monotonic())
         finally:
-            _end([part.process for part in parts if part.process])
+            seconds = self.site.workers.stop_seconds + LEEWAY_SECONDS
+            _end([part.process for part in parts if part.process], seconds)
             if redis and redis_process:
-                _end([redis_process])
+                _end([redis_process], seconds)
                 redis.forget()
 
     def _parts(self) -> list[_Part]:
@@ -94,10 +96,10 @@ def run(site: Site, site_file: Path) -> None:
     supervisor.run()
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _end(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + seconds
     for process in processes:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))

@@ -72,6 +72,15 @@ def withdraw(site: Site, ledger: Ledger, job_id: str, reason: Reason, because: s
     return Withdrawn(first is None, noted_at(ledger, job_id))
 
 
+def supersede_partial(ledger: Ledger, series_uid: str, why: str) -> None:
+    """Take back what was made of a series that turned out to be a part of it, and of which the rest never came."""
+    cause = f"made of a part of the series: {why}"
+    for job in ledger.list_jobs(series_uid=series_uid):
+        at_rest = job.state is JobState.FAILED and not ledger.objects(job.id)
+        if job.state not in (JobState.SUPERSEDED, JobState.WITHDRAWN) and not at_rest:
+            ledger.withdraw(job.id, JobState.SUPERSEDED, cause, Title.QUALITY, "made of a part of the series")
+
+
 def noted_at(ledger: Ledger, job_id: str) -> tuple[str, ...]:
     """The destinations that rejection notes of a job go to."""
     notes = {made.sop_instance_uid for made in ledger.objects(job_id) if made.kind == NOTE}
@@ -108,7 +117,8 @@ def _note(site: Site, withdrawal: Withdrawal, uids: frozenset[str], made: list[R
     from dicom_nodes.encode.rejection import Rejected, Rejection, encode_rejection  # noqa: PLC0415  heavy, and rare
 
     rejected = [each for each in made if each.sop_instance_uid in uids]
-    like = next((path for path in (Path(each.path) for each in (*rejected, *made)) if path.is_file()), None)
+    files = (*(Path(each.path) for each in (*rejected, *made)), site.kept / f"{withdrawal.job_id}.dcm")
+    like = next((path for path in files if path.is_file()), None)
     if like is None:
         raise NotWithdrawnError(f"job {withdrawal.job_id}: none of its files is left to name the patient by")
     objects = tuple(Rejected(Reference(o.sop_class_uid, o.sop_instance_uid), o.series_uid) for o in rejected)

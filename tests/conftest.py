@@ -1,13 +1,13 @@
 """What several tests need: a real Redis and a real PostgreSQL on loopback."""
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from redis import Redis
@@ -15,6 +15,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.modelstore import ModelStore
 from service.redis_server import redis_binary
+from tests.ledgers import drop_since, ledger_in, made_so_far, use_postgresql
+from tests.postgresql import PostgreSql, missing, postgresql
 from workers.install.phantom import phantom_store
 
 
@@ -58,33 +60,74 @@ def empty_redis(redis_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL that this test run has for itself; its server refuses to run as root."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if not found or (as_user and not shutil.which("runuser")):
-        pytest.skip("PostgreSQL's server is not installed")
-    with tempfile.TemporaryDirectory() as name:
-        if as_user:
-            shutil.chown(name, "postgres")
-        data, port = f"{name}/data", free_port()
-        subprocess.run([*as_user, found[-1] / "initdb", "-D", data, "-A", "trust", "-U", "sagittal"], check=True,
-                       capture_output=True, cwd=name)  # fmt: skip
-        settings = ["-h", "127.0.0.1", "-p", str(port), "-k", name, "-F"]
-        command = [*as_user, found[-1] / "postgres", "-D", data, *settings]
-        with subprocess.Popen(command, cwd=name, stderr=subprocess.DEVNULL) as server:
-            yield f"postgresql+psycopg://sagittal@127.0.0.1:{_listening(port)}/postgres"
-            server.terminate()
+def postgresql_server() -> Iterator[PostgreSql]:
+    """A real PostgreSQL that this test run has for itself."""
+    if lacks := missing():
+        pytest.skip(f"not installed: {lacks}")
+    with tempfile.TemporaryDirectory() as name, postgresql(Path(name), free_port()) as server:
+        yield server
 
 
-def _listening(port: int) -> int:
-    deadline = time.monotonic() + 30
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return port
-        assert time.monotonic() < deadline, "nothing listens"
-        time.sleep(0.1)
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql_server: PostgreSql) -> str:
+    """Its first database."""
+    return postgresql_server.url()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _where_ledgers_are(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On PostgreSQL where SAGITTAL_TEST_LEDGER says so; else in SQLite files."""
+    if not _on_postgresql():
+        yield
+        return
+    assert not missing(), f"SAGITTAL_TEST_LEDGER asks for PostgreSQL, and there is no {missing()}"
+    use_postgresql(request.getfixturevalue("postgresql_server"))
+    yield
+    use_postgresql(None)
+
+
+@pytest.fixture(autouse=True)
+def _ledgers_of_one_test() -> Iterator[None]:
+    """Those that a test made on PostgreSQL are dropped after it; what its module made before stays."""
+    before = made_so_far()
+    yield
+    if made_so_far() > before:
+        drop_since(before)
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    """SQLAlchemy URL of a ledger that nobody has used."""
+    return ledger_in(tmp_path)
+
+
+def _on_postgresql() -> bool:
+    named = os.environ.get("SAGITTAL_TEST_LEDGER", "sqlite")
+    assert named in ("sqlite", "postgresql"), f"SAGITTAL_TEST_LEDGER={named}: it is sqlite or postgresql"
+    return named == "postgresql"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose ledger may be on PostgreSQL."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "ledger_url" in item.fixturenames or any(_makes_ledgers(each) for each in _functions(item)):
+            item.add_marker(pytest.mark.ledger)
+
+
+def _functions(item: pytest.Function) -> Iterator[FunctionType]:
+    """What runs for a test: itself, and the fixtures that it uses but those of this file."""
+    fixtures = [each.func for found in item._fixtureinfo.name2fixturedefs.values() for each in found]
+    for each in [item.function, *fixtures]:
+        if isinstance(each, FunctionType) and each.__module__ != __name__:
+            yield each
+
+
+def _makes_ledgers(function: FunctionType) -> bool:
+    """Whether the module of a function names what makes ledgers, or a whole site that has one."""
+    made_in = {getattr(value, "__module__", "") for value in function.__globals__.values()}
+    return bool(made_in & {"tests.ledgers", "tests.circle.site", "tests.workers.steps_site"})
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from dicom_nodes.headers import read_headers
 from dicom_nodes.types import Laterality, ResultIdentity, Volume
 from dicom_nodes.volumes import find_volumes
 from service.config import Site, read_site
+from service.disk import disk_watch
 from service.ledger import open_ledger
 from service.modelstore import ModelStore, site_store
 from service.observe import event, log_to_stderr
@@ -28,9 +29,11 @@ from service.running import submodels_to_run
 from service.submodel import SubModel, site_submodels
 from workers.install.command import install
 from workers.install.phantom import phantom_store
+from workers.limits import step_limits
 from workers.memory import MIB
 from workers.models import WarmModels
 from workers.segmentation import segment as segment_volume
+from workers.stopping import Stopping
 from workers.tasks import register
 from workers.workshop import Workshop
 
@@ -78,10 +81,16 @@ def results(site_file: Path, name: str) -> None:
 
 
 def _workshop(site_file: Path, name: str) -> Workshop:
-    site = read_site(site_file)
-    submodels = {submodel.name: submodel for submodel in site_submodels(site.models.submodels, site.home)}
-    ledger = open_ledger(site.ledger_url, actor=name)
-    return Workshop(site, ledger, Hints(redis_url(site)), submodels, warm_models(site, submodels))
+    """What a worker of a site works with; raises ClickException where a file or the ledger does not go with it."""
+    try:
+        site = read_site(site_file)
+        submodels = {submodel.name: submodel for submodel in site_submodels(site.models.submodels, site.home)}
+        ledger, hints = open_ledger(site.ledger_url, actor=name), Hints(redis_url(site))
+        step_limits(site)
+    except SagittalError as error:
+        raise click.ClickException(str(error)) from error
+    models, stopping = warm_models(site, submodels), Stopping(site.workers.stop_seconds)
+    return Workshop(site, ledger, hints, submodels, models, stopping=stopping, disk=disk_watch(site))
 
 
 def warm_models(site: Site, submodels: Mapping[str, SubModel]) -> WarmModels:
@@ -95,6 +104,8 @@ def warm_models(site: Site, submodels: Mapping[str, SubModel]) -> WarmModels:
         processes=site.workers.inference_processes,
         threads=site.workers.threads,
         device=site.workers.device,
+        memory_mb=site.workers.memory_mb,
+        scratch=site.folder / "scratch",
     )
 
 
@@ -122,6 +133,7 @@ def _serve(shop: Workshop, name: str, queues: list[str], pool: list[str]) -> Non
     declare(app, queues)
     register(app, shop)
     setup_logging.connect(_own_logging)
+    shop.stopping.listen()
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["--quiet", "worker", f"--hostname={name}@%h", *pool, *quiet])
 

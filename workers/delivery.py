@@ -19,19 +19,41 @@ from service.config import Site
 from service.destination import Destination
 from service.jobs import Delivery, DeliveryState
 from service.observe import event
+from service.queue import DELIVER
 from workers.forms import not_taken, send_another_form
+from workers.turns import Turn
 from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 10.0
 """A stored object waits so long for the others of its job, to be asked about with them in one request."""
+ASKED = "asked"
+"""The outcome of a request that a destination took, and on which it has not reported."""
 ASKED_AGAIN = 4
 """A request without a report is repeated when this part of `commitment_hours` is over."""
 
 
 def deliver(shop: Workshop, delivery_id: int) -> None:
-    """Bring one delivery one step further: send its object, or ask whether it is kept; the ledger says when."""
+    """Bring one delivery one step further, once there is a place at its destination (turns.py)."""
+    asked = shop.ledger.delivery(delivery_id)
+    if asked is None:
+        return
+    urgency = shop.ledger.urgency_of([asked.job_id])[asked.job_id]
+    turn = Turn(-urgency, asked.id, asked.destination)
+    shop.turns.go(turn, shop.site.workers.deliver_threads, partial(_step, shop), partial(_tell_again, shop))
+
+
+def _tell_again(shop: Workshop, turn: Turn) -> None:
+    """Put what waited for a place back on the queue."""
+    try:
+        shop.hints.send(DELIVER, turn.delivery_id, DELIVER, -turn.less_urgent)
+    except Unreachable as error:
+        event(log, logging.WARNING, "the queue could not be told; the sweeper will", task=DELIVER, why=str(error))
+
+
+def _step(shop: Workshop, delivery_id: int) -> None:
+    """Send the object of a delivery, or ask whether it is kept; the ledger says when."""
     asked = shop.ledger.delivery(delivery_id)
     if asked is None:
         return
@@ -149,9 +171,14 @@ def _rest(shop: Workshop, target: Destination, why: str, attempts: int) -> float
 
 
 def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
-    """Ask a destination to confirm what it stored of a job, unless the site's time for that is over."""
-    ledger, limit = shop.ledger, target.commitment_hours * 3600
-    if ledger.now() >= delivery.stored_at + limit:
+    """Ask a destination to confirm what it stored of a job, unless the site's time for that is over.
+
+    That time runs while it can be reached; one that is down is asked again until `retry_hours` are over as well.
+    """
+    ledger, waited = shop.ledger, shop.ledger.now() - delivery.stored_at
+    asked_before = ledger.commitments(delivery.id)
+    silent = bool(asked_before) and asked_before[-1].outcome == ASKED
+    if waited >= 3600 * max(target.commitment_hours, 0.0 if silent else target.retry_hours):
         _give_up(shop, delivery, target)
         return
     transaction_uid = str(generate_uid(None))
@@ -176,7 +203,7 @@ def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
         _ask_later(shop, asked, target, transaction_uid, f"{type(error).__name__}: {error}", answered=False)
     else:
         ledger.answered(target.name)
-        _ask_later(shop, asked, target, transaction_uid, "asked", answered=True)
+        _ask_later(shop, asked, target, transaction_uid, ASKED, answered=True)
 
 
 def _ask_later(
@@ -188,7 +215,8 @@ def _ask_later(
     for each in asked:
         tries = len(shop.ledger.commitments(each.id))
         wait = limit / ASKED_AGAIN if answered else backoff_seconds(max(tries, 1))
-        due[each.id] = min(now + wait, each.stored_at + limit)
+        end = each.stored_at + limit
+        due[each.id] = min(now + wait, end) if end > now else now + wait
     shop.ledger.commitment_waits(transaction_uid, why, due)
     event(log, logging.INFO, "commitment asked", job=asked[0].job_id, to=target.name, objects=len(asked), why=why)
 
@@ -212,7 +240,7 @@ def _not_committing(
 
 def _give_up(shop: Workshop, delivery: Delivery, target: Destination) -> None:
     asked = shop.ledger.commitments(delivery.id)
-    last = f"; the last time: {asked[-1].outcome}" if asked and asked[-1].outcome != "asked" else ""
+    last = f"; the last time: {asked[-1].outcome}" if asked and asked[-1].outcome != ASKED else ""
     cause = (
         f"stored, but {target.name} did not confirm within {target.commitment_hours:g} h that it keeps it, "
         f"asked {len(asked)} times{last}. Does it know our AE title and port?"

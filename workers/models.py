@@ -1,15 +1,22 @@
 """A sub-model in; its networks, loaded once and kept warm within a budget of memory, out."""
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from dicom_nodes.errors import ModelUnusable
 from service.modelstore import Installed, ModelStore
 from service.submodel import Network, SubModel
-from workers.memory import GPU_PART, MIB, Budget, host_share
+from workers.memory import MIB, Budget, gpu_most, gpu_room, gpu_share, host_most, host_room, host_share
+from workers.needs import Room
 from workers.runners.nnunet import LoadedModel, load
+
+DISK_RESERVE = 256 * MIB
+"""Of the disk that files of a run lie on, which no run may count on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,16 +44,21 @@ class WarmModels:
         processes: int = 1,
         threads: int | None = None,
         device: str = "auto",
+        memory_mb: int | None = None,
+        scratch: Path | None = None,
     ) -> None:
         """Load nothing yet.
 
         `submodels` are all that are known, `running` those that jobs come for (None: all). The memory is in MiB for
-        this process; None takes half of what the host or the GPU has, shared by so many `processes`.
+        this process; None takes half of what the host or the GPU has, shared by so many `processes`. `memory_mb` is
+        what this process may have in all, weights and volumes; None for its share of the host. In the folder
+        `scratch` lie files of a run, without a name; None: where the system keeps temporary files.
         """
         self._store, self._submodels = store, submodels
         self._running = tuple(submodels if running is None else running)
         self._memory_mb, self._processes = (model_memory_mb, gpu_memory_mb), processes
         self._threads, self._wanted_device = threads, device
+        self._all_mb, self._scratch = memory_mb, scratch
         self._held: dict[str, _Held] = {}
         """In order of use, the latest last."""
         self._lock = threading.Lock()
@@ -63,7 +75,26 @@ class WarmModels:
         host = host_share(self._processes) if host_mb is None else host_mb * MIB
         if self.device == "cpu":
             return Budget(host, None)
-        return Budget(host, _gpu_share(self._processes) if gpu_mb is None else gpu_mb * MIB)
+        return Budget(host, gpu_share(self._processes) if gpu_mb is None else gpu_mb * MIB)
+
+    @property
+    def scratch(self) -> Path:
+        """Where files of a run lie; the folder is made."""
+        folder = Path(tempfile.gettempdir()) if self._scratch is None else self._scratch
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def room(self) -> Room:
+        """What there is for a volume now, of host, GPU and disk."""
+        gpu = None if self.device == "cpu" else gpu_room()
+        disk = shutil.disk_usage(self.scratch).free
+        return Room(host_room(self._processes, self._all_mb), gpu, disk - DISK_RESERVE)
+
+    def most(self) -> Room:
+        """What there could be at the best: what a volume does not fit into, it never will."""
+        gpu = None if self.device == "cpu" else gpu_most()
+        disk = shutil.disk_usage(self.scratch).total
+        return Room(host_most(self._processes, self._all_mb), gpu, disk - DISK_RESERVE)
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -102,6 +133,12 @@ class WarmModels:
                 held = self._load(network, installed)
             self._held[network.name] = held
             return held.model.varied(network.folds, submodel.mirroring, submodel.tile_step)
+
+    def give_back(self) -> None:
+        """Give back the memory of all networks but the one that runs, as where a volume found too little."""
+        with self._lock:
+            self._held.clear()
+        self._let_go()
 
     def _with_rough(self, submodel: SubModel) -> Iterator[SubModel]:
         """The sub-model, the one that it needs first, the one that that needs first, and so on."""
@@ -200,12 +237,6 @@ def _device(wanted: str) -> str:
     from workers.runners.device import cuda_is_there  # noqa: PLC0415  # torch is loaded only where a model is
 
     return "cuda" if cuda_is_there() else "cpu"
-
-
-def _gpu_share(processes: int) -> int:
-    from workers.runners.device import gpu_memory  # noqa: PLC0415  # torch is loaded only where a model is
-
-    return int(gpu_memory() * GPU_PART / processes)
 
 
 def _mib(count: int) -> int:

@@ -6,9 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 
-from dicom_nodes.errors import EmptyResult, ModelUnusable, SeriesUnreadable, Unreachable
+from dicom_nodes.errors import EmptyResult, Unreachable
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.types import LabelMap, Volume, Voxels
 from service.findings import Finding, holding, reason_to_hold
@@ -16,7 +17,11 @@ from service.jobs import Job, JobState, ResultObject
 from service.observe import event
 from service.queue import DELIVER, ENCODE
 from workers.checks import check
+from workers.failing import ended
+from workers.failures import FORESEEN
+from workers.fitting import Fitting
 from workers.lease import Lease, LeaseLostError
+from workers.limits import ENCODE_SECONDS
 from workers.making import finished_of, make, side_of
 from workers.measurements import measure_segments
 from workers.picture import keep_sheet
@@ -29,15 +34,20 @@ log = logging.getLogger(__name__)
 
 def infer(shop: Workshop, job_id: str) -> None:
     """Run the sub-model of a queued job; what it finds is kept for `encode`."""
+    if shop.stopping.asked:
+        return  # the sweeper tells another worker
+    if shop.disk is not None and (full := shop.disk.stopped("jobs")):
+        event(log, logging.WARNING, "inference does not begin", job=job_id, why=full)
+        return  # it stays queued, and the sweeper tells of it again
     job = shop.ledger.claim_job(job_id, JobState.QUEUED, JobState.INFERRING, _me(), shop.site.workers.lease_seconds)
     if job is None:
         return  # another worker has it, or it is done: the hint was late or doubled
     event(log, logging.INFO, "inference starts", **job.log_context())
-    started = time.monotonic()
+    started, notes = time.monotonic(), list[str]()
     try:
-        with Lease(shop.ledger, job, shop.site.workers.lease_seconds) as lease:
+        with _lease(shop, job, shop.site.workers.step_seconds) as lease:
             voxels = read_voxels(_volume(shop, job, lease))
-            found = _find(shop, job, voxels, lease)
+            found = _find(shop, job, voxels, lease, notes)
             lease.progress("check", 100)
             findings = _check(shop, job, found)
             lease.progress("save", 100)
@@ -46,27 +56,27 @@ def infer(shop: Workshop, job_id: str) -> None:
             keep_sheet(shop, job, voxels)
     except LeaseLostError as lost:
         event(log, logging.WARNING, str(lost), **job.log_context())
-    except (SeriesUnreadable, ModelUnusable) as error:
-        _fail(shop, job, str(error))
-    except EmptyResult as error:
-        _fail(shop, job, _nothing_sent(job, str(error)))
+    except FORESEEN as error:
+        ended(shop, job, error)
     except Exception as error:  # one series must not take the worker with it
         log.exception("inference broke", extra={"fields": job.log_context()})
-        _try_again(shop, job, f"{type(error).__name__}: {error}")
+        ended(shop, job, error)
     else:
-        _inferred(shop, job, found, findings, time.monotonic() - started)
+        _inferred(shop, job, found, findings, [f"inference took {time.monotonic() - started:.1f} s", *notes])
 
 
-def _inferred(shop: Workshop, job: Job, found: LabelMap, findings: tuple[Finding, ...], seconds: float) -> None:
+def _inferred(
+    shop: Workshop, job: Job, found: LabelMap, findings: tuple[Finding, ...], notes: Sequence[str]
+) -> None:
     """Record a result and what contradicts it; it is encoded unless this site holds what is contradicted."""
     held = holding(findings, shop.site.checks.becomes)
     hold = reason_to_hold(job.id, held) if held else ""
-    cause = f"inference took {seconds:.1f} s"
+    cause = "; ".join(notes)
     model = found.algorithm.version
     now = shop.ledger.inferred(job.id, cause, findings, hold, held, owner=job.owner, model_version=model)
     if now is None:
         return
-    event(log, logging.INFO, "inference done", seconds=round(seconds, 1), **job.log_context())
+    event(log, logging.INFO, "inference done", how=cause, **job.log_context())
     for finding in findings:
         event(log, logging.WARNING, "finding", why=str(finding), held=finding in held, **job.log_context())
     if now.state is JobState.INFERRED:
@@ -80,9 +90,10 @@ def _volume(shop: Workshop, job: Job, lease: Lease) -> Volume:
     return shop.folder(job.id).load_volume()
 
 
-def _find(shop: Workshop, job: Job, voxels: Voxels, lease: Lease) -> LabelMap:
+def _find(shop: Workshop, job: Job, voxels: Voxels, lease: Lease, notes: list[str]) -> LabelMap:
     submodel = shop.models.submodel(job.submodel)
-    return segment_voxels(voxels, submodel, job.protocol, side_of(job), shop.models, lease.progress)
+    models = Fitting(shop.models, frugal=job.setbacks > 0, tell=notes.append)
+    return segment_voxels(voxels, submodel, job.protocol, side_of(job), models, lease.progress)
 
 
 def _check(shop: Workshop, job: Job, found: LabelMap) -> tuple[Finding, ...]:
@@ -94,21 +105,20 @@ def _check(shop: Workshop, job: Job, found: LabelMap) -> tuple[Finding, ...]:
 
 def encode(shop: Workshop, job_id: str) -> None:
     """Make the objects of an inferred job, and note where each has to go."""
-    lease_seconds = max(shop.site.workers.lease_seconds, 120.0)
+    lease_seconds = shop.site.workers.lease_seconds
     job = shop.ledger.claim_job(job_id, JobState.INFERRED, JobState.INFERRED, _me(), lease_seconds)
     if job is None:
         return
     try:
-        made, addressed = _encode(shop, job)
+        with _lease(shop, job, ENCODE_SECONDS):
+            made, addressed = _encode(shop, job)
     except EmptyResult:
-        _fail(
-            shop, job, _nothing_sent(job, f"{job.submodel} found none of the structures of protocol {job.protocol}")
-        )
-    except SeriesUnreadable as error:
-        _fail(shop, job, str(error))
+        ended(shop, job, EmptyResult(f"{job.submodel} found none of the structures of protocol {job.protocol}"))
+    except FORESEEN as error:
+        ended(shop, job, error)
     except Exception as error:  # recorded as the job's reason; the worker goes on
         log.exception("encoding broke", extra={"fields": job.log_context()})
-        _fail(shop, job, f"encoding failed: {type(error).__name__}: {error}")
+        ended(shop, job, error)
     else:
         if shop.ledger.encoded(job.id, job.owner, made, addressed):
             event(log, logging.INFO, "encoded", objects=len(made), **job.log_context())
@@ -124,22 +134,16 @@ def _encode(shop: Workshop, job: Job) -> tuple[list[ResultObject], dict[str, lis
     return list(made.values()), uids
 
 
-def _fail(shop: Workshop, job: Job, reason: str) -> None:
-    event(log, logging.ERROR, "job failed", reason=reason, **job.log_context())
-    shop.ledger.move_job(job.id, JobState.FAILED, reason, owner=job.owner, reason=reason)
-
-
-def _nothing_sent(job: Job, what: str) -> str:
-    return (
-        f"series {job.series_uid}: {what}, so nothing was sent. See how it was routed: sagittal jobs show {job.id}"
+def _lease(shop: Workshop, job: Job, limit_seconds: float) -> Lease:
+    """The hold on a claimed job, which ends with the step, with its time or with the process."""
+    return Lease(
+        shop.ledger,
+        job,
+        shop.site.workers.lease_seconds,
+        limit_seconds=limit_seconds,
+        stopping=shop.stopping,
+        give_up=partial(ended, shop, job),
     )
-
-
-def _try_again(shop: Workshop, job: Job, reason: str) -> None:
-    if job.attempts >= shop.site.workers.max_attempts:
-        _fail(shop, job, f"failed {job.attempts} times, the last with {reason}")
-    else:
-        shop.ledger.move_job(job.id, JobState.QUEUED, reason, owner=job.owner, reason=reason)
 
 
 def _hint(shop: Workshop, task: str, subject_ids: Sequence[str | int], queue: str, urgency: int) -> None:

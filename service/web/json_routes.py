@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
+from service.disk import DiskWatch
 from service.jobs import JobState, SeriesState
 from service.ledger import Ledger
 from service.web import records
@@ -14,7 +15,9 @@ from service.web.models import SiteModels, inventory_record
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")]
 
 
-def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], jobs_folder: Path) -> APIRouter:
+def json_routes(
+    ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], jobs_folder: Path, disk: DiskWatch
+) -> APIRouter:
     """Every route that answers with JSON; `jobs_folder` holds the files of the jobs."""
     routes = APIRouter()
 
@@ -56,7 +59,11 @@ def json_routes(ledger: Ledger, models: SiteModels, rules_fault: Callable[[], st
 
     @routes.get("/health")
     def health() -> Any:
-        """200 and counts while the ledger answers, 503 where it does not; what is wrong with the site's rules."""
-        return {**records.health_record(ledger), "rules_fault": rules_fault()}
+        """200 and counts while the ledger answers, 503 where it does not; what is wrong with rules and disks."""
+        return {
+            **records.health_record(ledger),
+            "rules_fault": rules_fault(),
+            "disks": [records.volume_record(each) for each in disk.volumes()],
+        }
 
     return routes

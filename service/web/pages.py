@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.config import Site
+from service.disk import DiskWatch, problem
 from service.findings import MEANINGS, FindingName
 from service.jobfolder import JobFolder
 from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject, SeriesState, Urgency
@@ -80,7 +81,12 @@ def renderer(ledger: Ledger, site: Site) -> Render:
 
 
 def page_routes(
-    ledger: Ledger, models: SiteModels, rules_fault: Callable[[], str], render: Render, jobs_folder: Path
+    ledger: Ledger,
+    models: SiteModels,
+    rules_fault: Callable[[], str],
+    render: Render,
+    jobs_folder: Path,
+    disk: DiskWatch,
 ) -> APIRouter:
     """Every route that answers with HTML, and the pictures in it; `jobs_folder` holds the files of the jobs."""
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -89,6 +95,7 @@ def page_routes(
         return {
             "show": show,
             "rules_fault": rules_fault(),
+            "disk_problems": [said for each in disk.volumes() if (said := problem(each))],
             "tiles": overview.tiles(ledger),
             "rows": overview.rows(ledger, show),
             "refusals": ledger.refusals(limit=overview.REFUSALS),
@@ -101,6 +108,7 @@ def page_routes(
         jobs = sorted(ledger.list_jobs(series_uid=series_uid), key=_newest_revision_first)
         return {
             "series": series,
+            "deleted": ledger.deletion("series", series_uid),
             "lines": [overview.line(ledger, job) for job in jobs],
             "steps": ledger.history("series", series_uid),
             "job_steps": {job.id: ledger.history("job", job.id) for job in jobs},

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from service.config import Site, read_site
+from service.disk import disk_watch
 from service.ledger import Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.routing.site import rules_fault
@@ -48,10 +49,10 @@ def make_app(ledger: Ledger, site: Site) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    render, models = renderer(ledger, site), SiteModels(site)
+    render, models, disk = renderer(ledger, site), SiteModels(site), disk_watch(site)
     fault = partial(rules_fault, site, site_submodels(site.models.submodels, site.home))
-    app.include_router(json_routes(ledger, models, fault, site.jobs))
-    app.include_router(page_routes(ledger, models, fault, render, site.jobs))
+    app.include_router(json_routes(ledger, models, fault, site.jobs, disk))
+    app.include_router(page_routes(ledger, models, fault, render, site.jobs, disk))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _answer_errors(app, render)
 

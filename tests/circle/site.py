@@ -21,6 +21,7 @@ from service.jobs import Job, SeriesRecord, SeriesState
 from service.ledger import Ledger, open_ledger, terminal
 from service.site_template import site_toml
 from tests.conftest import free_port
+from tests.ledgers import naming_ledger
 
 T = TypeVar("T")
 START_SECONDS = 120.0
@@ -90,6 +91,7 @@ def running_site(
         ]
         assert "\n".join(lines) != text, f"site.toml has no {key}"
         text = "\n".join(lines)
+    text = text if "ledger" in edits else naming_ledger(text, folder / "data")
     path = folder / "site.toml"
     path.write_text(text + more)
     site = read_site(path)

@@ -81,7 +81,9 @@ def test_a_sender_that_aborts_and_never_comes_back_leaves_a_reason(
     send_and_abort(site, series.paths[:4])
     record, jobs = site.settled(series.series_uid, 30)
     assert (record.state, jobs) == (SeriesState.FAILED, [])
-    assert record.reason == "association aborted after 4 instances; the sender did not return"
+    said, advice = record.reason.split(". ")
+    assert said == "association aborted after 4 instances; the sender did not return"
+    assert advice.endswith(f"sagittal jobs retry {series.series_uid}")
     assert pacs.results_of(series.study_uid) == []
     first, *_, last = site.ledger.history("series", series.series_uid)
     assert last.at - first.at >= site.site.assembly.abandoned_seconds

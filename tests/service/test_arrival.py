@@ -19,6 +19,7 @@ from service.jobs import JobState, SeriesState
 from service.ledger import open_ledger
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
+from tests.ledgers import with_ledger
 from tests.service.routed_site import dispatched, receive, without_body_part
 
 Outcome = list[tuple[str, str, str, str, tuple[str, ...]]]
@@ -54,7 +55,7 @@ def outcome_of(
         "receive": {"aet": "SAGITTAL"},
         "destination": [{"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": 104}],
     }
-    site = Site.model_validate(values).model_copy(update={"home": home})
+    site = with_ledger(Site.model_validate(values).model_copy(update={"home": home}))
     ledger = open_ledger(site.ledger_url, actor="test", now=lambda: clock[0])
     for series, paths in arrivals:
         change = partial(changed, tags=tags, nameless=series is last)

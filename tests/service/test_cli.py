@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from service.cli import main
 from service.config import read_site
 from service.jobs import JobState, SeriesState
 from service.ledger import Ledger, open_ledger
+from tests.ledgers import naming_ledger
 from tests.service.test_ledger import SERIES, routed
 
 
@@ -23,12 +25,16 @@ def sagittal(*arguments: str | Path) -> Result:
 def site_file(tmp_path: Path) -> Path:
     done = sagittal("init", tmp_path, "--aet", "SAGITTAL", "--port", "11112", "--send-to", "PACS@192.0.2.10:104")
     assert done.exit_code == 0, done.output
-    return tmp_path / "site.toml"
+    path = tmp_path / "site.toml"
+    path.write_text(naming_ledger(path.read_text(), tmp_path / "data"))
+    return path
 
 
 @pytest.fixture
-def ledger(site_file: Path) -> Ledger:
-    return open_ledger(read_site(site_file).ledger_url, actor="test")
+def ledger(site_file: Path) -> Iterator[Ledger]:
+    ledger = open_ledger(read_site(site_file).ledger_url, actor="test")
+    yield ledger
+    ledger.close()
 
 
 def test_init_writes_a_site_that_check_accepts_and_never_overwrites_one(site_file: Path) -> None:

@@ -19,6 +19,7 @@ from service.phantom.protocols import make_phantom
 from service.routing.rules import Rule
 from service.routing.settings import Routing
 from service.submodel import load_submodels
+from tests.ledgers import with_ledger
 from tests.service.routed_site import dispatched, receive, without_body_part
 
 
@@ -28,7 +29,7 @@ def site(tmp_path: Path) -> Site:
         "receive": {"aet": "SAGITTAL"},
         "destination": [{"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": 104}],
     }
-    return Site.model_validate(values).model_copy(update={"home": tmp_path})
+    return with_ledger(Site.model_validate(values).model_copy(update={"home": tmp_path}))
 
 
 @pytest.fixture

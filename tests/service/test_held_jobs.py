@@ -1,6 +1,7 @@
 """`sagittal jobs` on what is held: a person sees why, and releases it, rejects it or has it run again."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from service.jobs import Job, JobState, SeriesState
 from service.jobs_cli import jobs
 from service.ledger import Ledger, open_ledger
 from service.site_template import site_toml
+from tests.ledgers import naming_ledger
 from tests.service.test_ledger import SERIES, STUDY, routed
 
 FINDINGS = tuple(Finding(FindingName.MISSING, f"L{number} was not found") for number in range(1, 6))
@@ -21,13 +23,16 @@ FINDINGS = tuple(Finding(FindingName.MISSING, f"L{number} was not found") for nu
 @pytest.fixture
 def site_file(tmp_path: Path) -> Path:
     path = tmp_path / "site.toml"
-    path.write_text(site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),)))
+    text = site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),))
+    path.write_text(naming_ledger(text, tmp_path / "data"))
     return path
 
 
 @pytest.fixture
-def ledger(site_file: Path) -> Ledger:
-    return open_ledger(read_site(site_file).ledger_url, actor="test")
+def ledger(site_file: Path) -> Iterator[Ledger]:
+    ledger = open_ledger(read_site(site_file).ledger_url, actor="test")
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """The queue on a real Redis and a real worker: what is urgent is taken first, whatever came before it."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,15 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 from redis import Redis
 
+from dicom_nodes.errors import Unreachable
 from service.config import Site
 from service.jobs import JobState, SeriesState, Urgency
 from service.ledger import open_ledger
 from service.queue import DELIVER, ENCODE, INFER, Hints, declare, inference_queue, lists_of, make_app
+from service.redis_server import redis_binary
 from service.sweep import Sweeper
+from tests.conftest import free_port
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import SERIES, STUDY, Clock, new_job
 
 QUEUES = [inference_queue(name) for name in ("abdomen", "knee", "spine")]
@@ -94,11 +100,77 @@ def test_the_lists_of_a_queue_are_those_that_the_broker_uses(hints: Hints, empty
     assert found == set(lists_of("infer.x"))
 
 
+@contextmanager
+def redis_at(port: int, folder: Path) -> Iterator[None]:
+    """A redis-server at a port, empty at its start."""
+    command = [str(redis_binary()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        yield
+        server.terminate()
+
+
+def test_a_hint_to_a_redis_that_is_down_fails_within_two_seconds_and_the_next_one_after_it_came_back_does_not(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    hints = Hints(f"redis://127.0.0.1:{port}/0")
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="Redis does not answer"):
+            hints.send(INFER, "job", QUEUES[0])
+        assert time.monotonic() - began < 2
+    with redis_at(port, tmp_path):
+        assert sent_at_last(hints, "job") < 5
+        assert hints.waiting(QUEUES[0]) == 1
+        assert (hints.was_emptied(), hints.was_emptied()) == (True, False)
+    hints.close()
+
+
+def sent_at_last(hints: Hints, job: str) -> float:
+    """Seconds until a hint could be sent."""
+    began = time.monotonic()
+    while True:
+        try:
+            hints.send(INFER, job, QUEUES[0])
+        except Unreachable:
+            time.sleep(0.05)
+        else:
+            return time.monotonic() - began
+
+
+def test_a_worker_goes_on_soon_after_redis_came_back_however_long_it_was_away(tmp_path: Path) -> None:
+    port, order, done = free_port(), list[str](), threading.Event()
+    app, hints = make_app(f"redis://127.0.0.1:{port}/0"), Hints(f"redis://127.0.0.1:{port}/0")
+    declare(app, QUEUES[:1])
+
+    @app.task(name=INFER, shared=False)  # type: ignore[untyped-decorator]  # Celery ships no types
+    def take(subject_id: str) -> None:
+        order.append(subject_id)
+        done.set()
+
+    with redis_at(port, tmp_path):
+        sent_at_last(hints, "before")
+        worker = start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=20)
+        worker.__enter__()
+        assert done.wait(30)
+    done.clear()
+    time.sleep(7)  # kombu's own pauses would have grown to 6 s by now
+    with redis_at(port, tmp_path):
+        sent_at_last(hints, "after")
+        began = time.monotonic()
+        assert done.wait(30)
+        assert time.monotonic() - began < 3
+        worker.__exit__(None, None, None)
+    assert order == ["before", "after"]
+    hints.close()
+    app.close()
+
+
 def test_the_sweeper_tells_of_urgent_jobs_with_their_urgency(
     hints: Hints, empty_redis: str, tmp_path: Path
 ) -> None:
     clock = Clock()
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     ledger.heard(SERIES, STUDY, "MR1", 20)
     ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet", revision=1)
     urgencies = (Urgency.ROUTINE, Urgency.HIGH, Urgency.STAT)

@@ -1,5 +1,6 @@
 """A rejection note of another system: no result of rejected images goes on, whenever the note comes."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,16 +16,17 @@ from dicom_nodes.scu import store
 from dicom_nodes.types import Node, Reference
 from service.dispatch import dispatch
 from service.jobs import DeliveryState, JobState, SeriesRecord, SeriesState
-from service.jobs_cli import retry_now
 from service.ledger import Ledger, open_ledger
 from service.ledger_withdrawals import NOTE
 from service.queue import Hints
 from service.receiver import Receiver
 from service.rejections import hear_note, hold_to_rejections
+from service.retry_cli import retry_now
 from service.routing.settings import Routing
 from service.submodel import load_submodels
 from service.withdrawal import Reason, settle_withdrawals, withdraw
 from tests.dicom_nodes.peers import wait_until
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
@@ -38,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     yield ledger
     ledger.close()
 
@@ -218,6 +220,8 @@ def receiving(ward: Ward) -> Iterator[Node]:
         port = probe.getsockname()[1]
     receive = ward.site.receive.model_copy(update={"host": "127.0.0.1", "port": port})
     site = ward.site.model_copy(update={"receive": receive})
+    for folder in ward.site.incoming.iterdir():  # as old as the test's clock says
+        os.utime(folder, (ward.ledger.now(), ward.ledger.now()))
     hints = Hints("redis://127.0.0.1:1/0")
     receiver = Receiver(site, ward.ledger, load_submodels(), hints)
     thread = threading.Thread(target=receiver.run)

@@ -18,6 +18,7 @@ from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
 from service.routing.site import SiteRouting
 from service.submodel import load_submodels
+from tests.ledgers import naming_ledger
 from tests.service.routed_site import dispatched, receive
 
 SKIP = '[[rule]]\nname = "no knees"\nskip = "no knees here"\nwhen = { body_part = "knee" }\n'
@@ -36,7 +37,9 @@ def knee(tmp_path_factory: pytest.TempPathFactory) -> PhantomSeries:
 @pytest.fixture
 def site_file(tmp_path: Path) -> Path:
     assert sagittal("init", tmp_path, "--send-to", "PACS@192.0.2.10:104").exit_code == 0
-    return tmp_path / "site.toml"
+    path = tmp_path / "site.toml"
+    path.write_text(naming_ledger(path.read_text(), tmp_path / "data"))
+    return path
 
 
 @pytest.fixture
@@ -107,10 +110,11 @@ def test_route_as_a_site_says_where_weights_are_missing(site_file: Path, knee: P
 
 
 def test_replay_shows_which_series_would_go_elsewhere_and_changes_nothing(
-    site_file: Path, rules_file: Path, knee: PhantomSeries
+    site_file: Path, rules_file: Path, knee: PhantomSeries, request: pytest.FixtureRequest
 ) -> None:
     site = read_site(site_file)
     ledger = open_ledger(site.ledger_url, actor="test")
+    request.addfinalizer(ledger.close)
     receive(site, ledger, knee)
     before = dispatched(site, ledger, knee)
     shutil.rmtree(site.incoming)
@@ -127,9 +131,10 @@ def test_replay_shows_which_series_would_go_elsewhere_and_changes_nothing(
     assert (none.exit_code, "write a number and m, h, d or w" in none.output) == (2, True)
 
 
-def test_a_series_is_assigned_by_hand(site_file: Path, knee: PhantomSeries) -> None:
+def test_a_series_is_assigned_by_hand(site_file: Path, knee: PhantomSeries, request: pytest.FixtureRequest) -> None:
     site = read_site(site_file)
     ledger = open_ledger(site.ledger_url, actor="test")
+    request.addfinalizer(ledger.close)
     receive(site, ledger, knee, change=lambda dataset: setattr(dataset, "BodyPartExamined", "ANKLE"))
     dispatched(site, ledger, knee)
     target = "mrannotator-shoulder-knee: knee"

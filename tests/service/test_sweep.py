@@ -1,5 +1,6 @@
 """The sweeper: the queue hears of everything that waits, and nothing stays with a worker that fell silent."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 from redis import Redis
 
 from dicom_nodes.errors import Unreachable
+from service.attempts import rest_seconds
 from service.config import Site, Workers
-from service.jobs import JobState
+from service.jobs import Job, JobState, SeriesState
 from service.ledger import Ledger, open_ledger
 from service.queue import Hints
 from service.sweep import REPEAT_SECONDS, Sweeper
 from tests.conftest import free_port
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import Clock, encoded, routed
 
 QUEUE = "infer.mrannotator-spine"
@@ -25,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     yield ledger
     ledger.close()
 
@@ -41,9 +44,9 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def sweeper(site: Site, ledger: Ledger, empty_redis: str) -> Iterator[Sweeper]:
+def sweeper(site: Site, ledger: Ledger, empty_redis: str, clock: Clock) -> Iterator[Sweeper]:
     hints = Hints(empty_redis)
-    yield Sweeper(site, ledger, hints)
+    yield Sweeper(site, ledger, hints, now=clock)
     hints.close()
 
 
@@ -53,6 +56,12 @@ def waiting(redis_url: str, queue: str) -> int:
         return hints.waiting(queue)
     finally:
         hints.close()
+
+
+def known(ledger: Ledger, job_id: str) -> Job:
+    job = ledger.job(job_id)
+    assert job is not None
+    return job
 
 
 def test_a_queued_job_is_hinted_once_while_its_hint_waits(
@@ -78,20 +87,70 @@ def test_after_redis_lost_everything_the_hint_is_repeated(
     assert waiting(empty_redis, QUEUE) == 1
 
 
+def test_after_redis_was_wiped_all_work_is_hinted_in_the_next_round(
+    sweeper: Sweeper, ledger: Ledger, empty_redis: str
+) -> None:
+    encoded(ledger, "pacs")
+    sweeper.sweep()
+    assert waiting(empty_redis, "deliver") == 1
+    with Redis.from_url(empty_redis) as client:
+        client.flushall()
+    sweeper.sweep()
+    assert waiting(empty_redis, "deliver") == 1
+    sweeper.sweep()
+    assert waiting(empty_redis, "deliver") == 1
+
+
 def test_a_job_of_a_silent_worker_is_queued_again_and_after_its_attempts_it_fails(
     sweeper: Sweeper, ledger: Ledger, clock: Clock
 ) -> None:
-    job = routed(ledger)
+    now = job = routed(ledger)
     for attempt, then in ((1, JobState.QUEUED), (2, JobState.FAILED)):
         claimed = ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, f"w{attempt}", 30)
         assert claimed is not None
         ledger.renew(job.id, f"w{attempt}", "network", 40, 30)
+        sweeper.sweep()
         clock.time += 31
         sweeper.sweep()
-        now = ledger.job(job.id)
-        assert now is not None and now.state is then
+        now = known(ledger, job.id)
+        assert (now.state, now.reason_kind) == (then, "machine")
+        clock.time += rest_seconds(attempt)
     assert "given up after 2 attempts" in now.reason
     assert "stage network at 40 %" in now.reason
+
+
+@pytest.mark.parametrize("wrong_seconds", [-600, 7200])
+def test_a_worker_whose_clock_is_wrong_keeps_its_job_while_it_lives_and_loses_it_when_it_dies(
+    sweeper: Sweeper, ledger: Ledger, clock: Clock, wrong_seconds: float
+) -> None:
+    job = routed(ledger)
+    clock.time += wrong_seconds
+    assert ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
+    clock.time -= wrong_seconds
+    for percent in range(0, 100, 10):
+        clock.time += 20 + wrong_seconds
+        assert ledger.renew(job.id, "w1", "network", percent, 30)
+        clock.time -= wrong_seconds
+        sweeper.sweep()
+        assert known(ledger, job.id).owner == "w1"
+    clock.time += 31
+    sweeper.sweep()
+    assert known(ledger, job.id).state is JobState.QUEUED
+
+
+def test_nothing_is_begun_of_a_series_while_more_of_it_comes(
+    sweeper: Sweeper, ledger: Ledger, empty_redis: str
+) -> None:
+    job = routed(ledger)
+    ledger.heard(job.series_uid, job.study_uid, "MODALITY", 21)
+    sweeper.sweep()
+    assert waiting(empty_redis, QUEUE) == 0
+    assert ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30) is None
+    ledger.move_series(job.series_uid, SeriesState.COMPLETE, "quiet again")
+    ledger.route_series(job.series_uid, "the same instances came again", "", [])
+    sweeper.sweep()
+    assert waiting(empty_redis, QUEUE) == 1
+    assert ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
 
 
 def test_an_encoder_that_fell_silent_leaves_its_job_for_another(
@@ -101,7 +160,11 @@ def test_an_encoder_that_fell_silent_leaves_its_job_for_another(
     ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "w1", 30)
     ledger.move_job(job.id, JobState.INFERRED, "done", owner="w1")
     ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w2", 30)
+    sweeper.sweep()
     clock.time += 31
+    sweeper.sweep()
+    assert waiting(empty_redis, "encode") == 0, "it rests"
+    clock.time += rest_seconds(1)
     sweeper.sweep()
     assert waiting(empty_redis, "encode") == 1
     assert ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "w3", 30)
@@ -123,8 +186,10 @@ def test_a_delivery_is_hinted_when_it_is_due_and_not_before(
 def test_without_redis_the_sweep_says_so_and_the_ledger_keeps_the_work(site: Site, ledger: Ledger) -> None:
     job = routed(ledger)
     hints = Hints(f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
     with pytest.raises(Unreachable, match="Redis does not answer"):
         Sweeper(site, ledger, hints).sweep()
+    assert time.monotonic() - began < 2
     hints.close()
     now = ledger.job(job.id)
     assert now is not None

@@ -18,6 +18,7 @@ from service.jobs import DeliveryState, Job, JobState, ResultObject, SeriesState
 from service.ledger import Ledger, open_ledger
 from service.site_template import site_toml
 from service.web.server import make_app
+from tests.ledgers import destroy, ledger_in
 
 SERIES, STUDY = "1.3.12.2.1107.5.2.43.66012.2026112009070112345678901", "1.3.12.2.1107.5.2.43.66012.30000026112009"
 EVIL = '<script src="//x"></script>"\'&'
@@ -39,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     yield ledger
     ledger.close()
 
@@ -275,16 +276,14 @@ def test_paths_on_this_machine_are_not_shown(client: TestClient, ledger: Ledger)
 
 
 def test_health_counts_while_the_ledger_answers_and_is_503_when_it_does_not(
-    client: TestClient, ledger: Ledger, tmp_path: Path
+    client: TestClient, ledger: Ledger
 ) -> None:
     routed(ledger)
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json()["jobs"] == {"queued": 1} and answer.json()["series"]["routed"] == 1
     ledger.close()
-    for file in tmp_path.glob("ledger.sqlite*"):
-        file.unlink()
-    (tmp_path / "ledger.sqlite").write_bytes(b"this is no database" * 100)
+    destroy(ledger.url)
     assert client.get("/health").status_code == 503
     assert client.get("/health").json()["detail"] == "the ledger does not answer"
     page = client.get("/")

@@ -17,6 +17,7 @@ from service.modelstore import RECORD, Installed, ModelStore, record_text, sha25
 from service.site_template import site_toml
 from service.submodel import SHIPPED, SubModel, load_submodels
 from service.web.server import make_app
+from tests.ledgers import ledger_in
 from workers.install.phantom import phantom_store
 
 SUBMODELS = {each.name: each for each in load_submodels()}
@@ -28,7 +29,7 @@ MRSEGMENTATOR = SUBMODELS["mrsegmentator"]
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=lambda: 1_795_000_000.0)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=lambda: 1_795_000_000.0)
     yield ledger
     ledger.close()
 

@@ -8,9 +8,10 @@ import pytest
 
 from dicom_nodes.rejection import Title
 from service.jobs import DeliveryState, JobState, SeriesState
-from service.jobs_cli import retry_now
 from service.ledger import Ledger, open_ledger
+from service.retry_cli import retry_now
 from service.withdrawal import NotWithdrawnError, Reason, settle_withdrawals, withdraw
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import Clock
 from tests.service.test_ledger import ledger as every_ledger  # noqa: F401  a fixture
 from tests.service.withdrawn_site import Ward
@@ -25,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     yield ledger
     ledger.close()
 

@@ -23,6 +23,7 @@ from service.queue import Hints
 from tests.conftest import free_port
 from tests.dicom_nodes.pacs import SEG, Pacs, pacs
 from tests.dicom_nodes.peers import Object, wait_until
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import Clock, routed
 from workers.delivery import deliver
 from workers.models import WarmModels
@@ -105,7 +106,7 @@ def answered(archive: Pacs, times: int) -> bool:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     clock = Clock()
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     settings = ScpSettings("SAGITTAL", "127.0.0.1", 0)
     scp = StorageScp(
         settings,
@@ -261,6 +262,42 @@ def test_an_archive_that_never_answers_is_asked_again_and_then_there_is_an_alarm
         assert (len(archive.stored), len(archive.asked)) == (1, 4)
         assert archive.send_elsewhere(*archive.report(archive.asked[0]))
     assert (house.now.state, house.now.reason) == (JobState.COMMITTED, ""), "better late than never"
+
+
+def test_an_archive_that_is_down_for_longer_than_its_confirmation_may_take_costs_nothing_but_time(
+    house: House,
+) -> None:
+    aborts: list[Any] = []
+
+    def abort(event: Any) -> int:
+        aborts.append(event.assoc.abort())
+        return 0x0000
+
+    with pacs(action=abort, where="nowhere", us=house.node) as archive:
+        house.sends_to(archive.node, commitment_hours=8.0)
+        for _ in range(40):
+            house.go()
+            house.clock.time += HOUR / 2
+        assert (house.now.state, house.states) == (JobState.DELIVERED, ["stored"]), house.now.reason
+        assert len(aborts) > 4
+        archive.action = lambda _: 0x0000
+        house.go()
+        archive.send_elsewhere(*archive.report(archive.asked[-1]))
+    assert (house.now.state, len(archive.stored)) == (JobState.COMMITTED, 1)
+
+
+def test_an_archive_that_stays_down_is_given_up_after_the_time_for_both(house: House) -> None:
+    def abort(event: Any) -> int:
+        event.assoc.abort()
+        return 0x0000
+
+    with pacs(action=abort, where="nowhere", us=house.node) as archive:
+        house.sends_to(archive.node, commitment_hours=8.0, retry_hours=12.0)
+        for _ in range(30):
+            house.go()
+            house.clock.time += HOUR / 2
+    assert (house.now.state, house.states) == (JobState.FAILED, ["failed"])
+    assert "did not confirm" in house.now.reason
 
 
 def test_a_report_on_what_nobody_asked_is_refused(house: House) -> None:

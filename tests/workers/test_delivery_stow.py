@@ -15,6 +15,7 @@ from service.queue import Hints
 from tests.conftest import free_port
 from tests.dicom_nodes.dicomweb import Answer, Request, all_stored, dicomweb, in_json, module
 from tests.dicom_nodes.pacs import pacs
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import Clock
 from tests.workers.test_delivery import encoded
 from workers.delivery import deliver
@@ -29,7 +30,7 @@ class Way:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock = folder, Clock()
-        self.ledger: Ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite", actor="test", now=self.clock)
+        self.ledger: Ledger = open_ledger(ledger_in(folder), actor="test", now=self.clock)
         self.hints = Hints("redis://127.0.0.1:1/0")
         self.models = WarmModels(ModelStore(folder / "models"), {})
         self.job = encoded(self.ledger, folder, ["pacs", "web"], count=2)

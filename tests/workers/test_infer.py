@@ -21,6 +21,7 @@ from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
 from service.queue import ENCODE, Hints, lists_of
 from service.submodel import Crop, SubModel, load_submodels
+from tests.ledgers import with_ledger
 from tests.workers.trained import TINY, TRAINED, checkpoint, dataset_folder, network, submodel
 from workers import pipeline
 from workers.cli import say_what_runs
@@ -82,7 +83,7 @@ def shop(tmp_path: Path, empty_redis: str) -> Iterator[Workshop]:
         put(store, tables[name], tmp_path / "plain", label)
     destination = {"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": 1}
     site = Site.model_validate({"receive": {"aet": "SAGITTAL"}, "destination": [destination]})
-    site = site.model_copy(update={"home": tmp_path})
+    site = with_ledger(site.model_copy(update={"home": tmp_path}))
     models = WarmModels(store, tables, threads=1, device="cpu", model_memory_mb=64)
     made = Workshop(site, open_ledger(site.ledger_url, actor="test"), Hints(empty_redis), tables, models)
     yield made

@@ -78,6 +78,29 @@ def test_a_network_that_makes_room_is_really_gone(three: tuple[ModelStore, dict[
     assert {each() for each in gone} == {None}
 
 
+def test_where_a_volume_finds_too_little_all_networks_go_but_the_one_that_runs(
+    three: tuple[ModelStore, dict[str, SubModel]],
+) -> None:
+    _, tables = three
+    models = warm(three)
+    running, other = (get(models, tables[name]).prediction.predictor.network for name in ("first", "second"))
+    gone, kept = weakref.ref(other), weakref.ref(running)
+    del other
+    models.give_back()
+    assert (models.held, gone()) == ((), None)
+    assert kept() is running
+
+
+def test_the_most_that_there_could_be_is_never_less_than_the_room_there_is(
+    three: tuple[ModelStore, dict[str, SubModel]],
+) -> None:
+    for models in (warm(three), warm(three, memory_mb=10**7), warm(three, memory_mb=3000)):
+        room, most = models.room(), models.most()
+        assert room.host_bytes < most.host_bytes <= host_memory()
+        assert room.disk_bytes <= most.disk_bytes
+    assert most.host_bytes == 3000 * MIB
+
+
 def test_a_network_stays_while_there_is_room(three: tuple[ModelStore, dict[str, SubModel]]) -> None:
     _, tables = three
     models = warm(three)

@@ -25,6 +25,7 @@ from service.submodel import load_submodels
 from service.verify import dice_by_structure
 from tests.conftest import free_port
 from tests.dicom_nodes.peers import answering
+from tests.ledgers import with_ledger
 from tests.service.test_ledger import Clock
 from workers import pipeline
 from workers.delivery import deliver
@@ -60,7 +61,7 @@ def workshop(
     for destination, kinds in zip(destinations, outputs, strict=False):
         destination["outputs"] = kinds
     site = Site.model_validate({"receive": {"aet": "SAGITTAL"}, "destination": destinations})
-    site = site.model_copy(update={"home": folder})
+    site = with_ledger(site.model_copy(update={"home": folder}))
     ledger = open_ledger(site.ledger_url, actor="test", now=clock)
     submodels = {submodel.name: submodel for submodel in load_submodels()}
     return Workshop(site, ledger, Hints(redis_url), submodels, WarmModels(ModelStore(folder / "models"), submodels))

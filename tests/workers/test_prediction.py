@@ -13,6 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dicom_nodes.errors import ModelUnusable
 from tests.workers.trained import SPACING_MM, TINY, TRAINED, dataset_folder, installed, network
 from workers.lease import LeaseLostError
+from workers.needs import Way
 from workers.phantom_models.plans import CONFIGURATION, dataset_json, plans_json
 from workers.runners import nnunet
 
@@ -70,6 +71,22 @@ def test_a_network_runs_as_nnunets_own_predictor_does(
     model = nnunet.load(mirrored, folds=folds, mirroring=mirroring, tile_step=tile_step, threads=1)
     found = model.predict(image(), SPACING_MM, quiet)
     assert np.array_equal(found, by_nnunet(folds, mirroring, tile_step))
+
+
+@pytest.mark.parametrize(("folds", "mirroring", "tile_step"), [((0,), False, 0.5), (FOLDS, True, 0.8)])
+@pytest.mark.parametrize("shape", [(17, 26, 12), (17, 9, 40), (60, 12, 6), (5, 5, 5)])
+def test_logits_that_wait_on_disk_make_the_same_label_map(
+    mirrored: Path,
+    shape: tuple[int, int, int],
+    folds: tuple[int, ...],
+    mirroring: bool,
+    tile_step: float,
+    tmp_path: Path,
+) -> None:
+    model = nnunet.load(mirrored, folds=folds, mirroring=mirroring, tile_step=tile_step, threads=1)
+    found = model.predict_so(image(shape), SPACING_MM, quiet, Way(on_cpu=True, on_disk=True), tmp_path)
+    assert np.array_equal(found, model.predict(image(shape), SPACING_MM, quiet))
+    assert list(tmp_path.iterdir()) == [], "the file has no name"
 
 
 def test_folds_mirroring_and_tile_step_each_make_a_difference(mirrored: Path) -> None:

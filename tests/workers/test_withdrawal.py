@@ -15,13 +15,14 @@ from dicom_nodes.types import Node
 from service.cli import main
 from service.config import Site
 from service.jobs import JobState, SeriesState
-from service.jobs_cli import retry_now
 from service.ledger import Ledger, open_ledger
 from service.modelstore import ModelStore
 from service.queue import Hints
+from service.retry_cli import retry_now
 from service.withdrawal import Reason, settle_withdrawals, withdraw
 from tests.dicom_nodes.pacs import SEG, pacs
 from tests.dicom_nodes.peers import answering
+from tests.ledgers import ledger_in
 from tests.orthanc.server import DICOMWEB, missing, orthanc
 from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
@@ -39,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", actor="test", now=clock)
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
     yield ledger
     ledger.close()
 
@@ -166,7 +167,7 @@ port = 9
 def sagittal(ward: Ward, *words: str, query: Node | None = None) -> str:
     asked = f'[query]\naet = "{query.aet}"\nhost = "{query.host}"\nport = {query.port}\n' if query else ""
     path = ward.folder / "site.toml"
-    path.write_text(SITE + asked)
+    path.write_text(f'{SITE}{asked}[storage]\nledger = "{ward.ledger.url}"\n')
     done = CliRunner().invoke(main, ["results", *words, "--site", str(path)])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return str(done.output)
@@ -183,9 +184,7 @@ def holds(event: object, series_uids: tuple[str, ...]) -> Iterator[tuple[int, Da
 def at_home(tmp_path: Path) -> Iterator[Ward]:
     """A ward whose ledger is where site.toml has it."""
     home = tmp_path / "site"
-    probe = Site.model_validate({"receive": {"aet": "S"}, "destination": [{"name": "p", "aet": "A", "host": "h",
-                                                                             "port": 1}]})  # fmt: skip
-    ledger = open_ledger(probe.model_copy(update={"home": home}).ledger_url, actor="test")
+    ledger = open_ledger(ledger_in(home / "data"), actor="test")
     yield Ward(home, ledger, ("pacs",)).encoded()
     ledger.close()
 

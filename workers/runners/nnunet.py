@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from workers.needs import Footprint, Way
 from workers.runners import model_folder
 
 if TYPE_CHECKING:
@@ -52,6 +53,36 @@ class LoadedModel:
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"an array of (z, y, x) is needed, not of shape {array.shape}")
         return self.prediction.run(array, spacing_mm, progress)
+
+    @property
+    def footprint(self) -> Footprint:
+        """What decides how much memory a volume takes."""
+        from workers.runners.footprint import footprint  # noqa: PLC0415  (imports torch, see the first lines)
+
+        return footprint(self.prediction.predictor)
+
+    def predict_so(
+        self,
+        array: npt.NDArray[np.float32],
+        spacing_mm: tuple[float, float, float],
+        progress: Progress,
+        way: Way,
+        scratch: Path | None,
+    ) -> npt.NDArray[np.uint8]:
+        """The same label map as `predict`, run in a way that takes less memory; files are in the folder `scratch`.
+
+        Raises MemoryError where the memory, the GPU's or the host's, does not suffice after all, and OSError where
+        the disk does not.
+        """
+        from workers.runners.device import says_out_of_memory  # noqa: PLC0415  (imports torch)
+
+        device = "cpu" if way.on_cpu else str(self.prediction.predictor.device)
+        try:
+            return self.prediction.elsewhere(device, scratch).run(array, spacing_mm, progress, way.on_disk)
+        except (RuntimeError, MemoryError) as error:
+            if not says_out_of_memory(error):
+                raise
+            raise MemoryError(str(error) or "memory is used up") from error
 
     def varied(self, folds: tuple[int, ...], mirroring: bool, tile_step: float) -> "LoadedModel":
         """The same weights in memory, run in another way; raises ModelUnusable where a fold is not loaded."""

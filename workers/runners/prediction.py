@@ -1,4 +1,4 @@
-"""The steps of nnU-Net's `predict_single_npy_array`, with progress: preprocess, sliding window, export.
+"""The steps of nnU-Net's `predict_single_npy_array`, with progress: preprocess, sliding window, labels.
 
 The network is built from plans and weights and not from the trainer's class name: nnU-Net's search for that class
 imports every trainer it ships, and one of them cannot be imported beside a CPU build of torch.
@@ -9,45 +9,58 @@ import copy
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from dicom_nodes.errors import ModelUnusable
 from workers.runners import architecture
+from workers.runners.labelling import label_map
+from workers.runners.logits import InMemory, Logits, kept
 from workers.runners.model_folder import ModelFolder
 from workers.runners.nnunet import Progress
+from workers.runners.window import Tiles, slide, tiles_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """nnU-Net's predictor, initialised with one model."""
 
-    predictor: "_Predictor"
+    predictor: nnUNetPredictor
     folds: tuple[int, ...]
     """Of the predictor's list of parameters, in its order."""
     threads: int
+    scratch: Path | None = None
+    """Where logits lie that are kept on disk; None: where the system keeps temporary files."""
 
     def run(
-        self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float], progress: Progress
+        self,
+        array: npt.NDArray[np.float32],
+        spacing_mm: tuple[float, float, float],
+        progress: Progress,
+        on_disk: bool = False,
     ) -> npt.NDArray[np.uint8]:
         """The label map (z, y, x) of `array` (z, y, x); `progress` hears of every step and every tile.
 
-        What `progress` raises ends the run after the tile in work.
+        The logits are kept `on_disk` or in memory: the label map is the same. What `progress` raises ends the run
+        after the tile in work. Raises OSError where the disk does not take the logits.
         """
         with _torch_threads(self.threads):
             progress("preprocess", 0.0)
             data, properties = self.preprocess(array, spacing_mm)
             progress("preprocess", 1.0)
-            logits = self.logits(data, progress)
-            progress("resample", 0.0)
-            found = self.export(logits, properties)
-            progress("resample", 1.0)
-        return found
+            tiles = tiles_of(self.predictor, data)
+            a, b, c = data.shape[1:]
+            classes = self.predictor.label_manager.num_segmentation_heads
+            with kept(classes, (a, b, c), tiles.axis, on_disk, self.scratch) as logits:
+                self._slide(tiles, logits, progress)
+                del data, tiles
+                progress("resample", 0.0)
+                return self._labels(logits, properties, progress)
 
     def varied(self, folds: tuple[int, ...], mirroring: bool, tile_step: float) -> "Prediction":
         """The same network and weights, run in another way; raises ModelUnusable where a fold is not loaded."""
@@ -57,7 +70,16 @@ class Prediction:
         other.list_of_parameters = [self.predictor.list_of_parameters[self.folds.index(fold)] for fold in folds]
         other.use_mirroring = mirroring
         other.tile_step_size = tile_step
-        return Prediction(other, folds, self.threads)
+        return Prediction(other, folds, self.threads, self.scratch)
+
+    def elsewhere(self, device: str, scratch: Path | None) -> "Prediction":
+        """The same network and weights on another device, with logits kept in another folder.
+
+        The network itself moves to the device when it is run.
+        """
+        other = copy.copy(self.predictor)
+        other.device = torch.device(device)
+        return Prediction(other, self.folds, self.threads, scratch)
 
     def preprocess(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -73,75 +95,26 @@ class Prediction:
 
     def logits(self, data: torch.Tensor, progress: Progress) -> torch.Tensor:
         """(class, ...) on the grid of `data`, averaged over tiles, mirrored tiles and folds."""
-        p = self.predictor
-        watch = _Watch(_tile_count(p, tuple(data.shape[1:])), progress)
-        progress("network", 0.0)
-        hook = p.network.register_forward_hook(watch.tile_done)
-        p.watch = watch
-        try:
-            logits: torch.Tensor = p.predict_logits_from_preprocessed_data(data).cpu()
-        finally:
-            hook.remove()
-            p.watch = None
-        if watch.stopped is not None:
-            raise watch.stopped
-        return logits
+        tiles = tiles_of(self.predictor, data)
+        classes = self.predictor.label_manager.num_segmentation_heads
+        found = InMemory(torch.empty((classes, *data.shape[1:]), dtype=torch.half))
+        self._slide(tiles, found, progress)
+        return found.whole
 
     def export(self, logits: torch.Tensor, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
         """The label map (z, y, x) on the grid that the array came on."""
-        p = self.predictor
-        found = convert_predicted_logits_to_segmentation_with_correct_shape(
-            logits,
-            p.plans_manager,
-            p.configuration_manager,
-            p.label_manager,
-            properties,
-            num_threads_torch=self.threads,
-        )
-        return np.ascontiguousarray(found, dtype=np.uint8)
+        return self._labels(InMemory(logits), properties, lambda *_: None)
 
+    def _slide(self, tiles: Tiles, logits: Logits, progress: Progress) -> None:
+        axes = self.predictor.allowed_mirroring_axes if self.predictor.use_mirroring else None
+        runs = len(tiles.places) * (1 << len(axes or ())) * len(self.folds)
+        done = iter(range(1, runs + 1))
+        progress("network", 0.0)
+        slide(self.predictor, tiles, logits, lambda: progress("network", next(done) / runs))
 
-class _Watch:
-    """Counts the tiles that are done; when `progress` raises, no further tile is begun.
-
-    To raise inside nnU-Net's loop would leave its thread waiting for ever, with the volume in its hands.
-    """
-
-    def __init__(self, tiles: int, progress: Progress) -> None:
-        self._tiles, self._progress, self._done = tiles, progress, 0
-        self.stopped: BaseException | None = None
-
-    def tile_done(self, *_: object) -> None:
-        self._done += 1
-        if self.stopped is not None:
-            return
-        try:
-            self._progress("network", min(self._done / self._tiles, 1.0))
-        except BaseException as error:  # noqa: BLE001  # raised again where the loop has ended
-            self.stopped = error
-
-
-class _Tiles(list[tuple[slice, ...]]):
-    """The places of the sliding window; the way through them ends early where the watch says so."""
-
-    watch: _Watch | None = None
-
-    def __iter__(self) -> Iterator[tuple[slice, ...]]:
-        for place in super().__iter__():
-            if self.watch is not None and self.watch.stopped is not None:
-                return
-            yield place
-
-
-class _Predictor(nnUNetPredictor):  # type: ignore[misc]  # nnU-Net ships no types
-    """nnU-Net's, whose tiles can be stopped."""
-
-    watch: _Watch | None = None
-
-    def _internal_get_sliding_window_slicers(self, image_size: tuple[int, ...]) -> _Tiles:
-        places = _Tiles(super()._internal_get_sliding_window_slicers(image_size))
-        places.watch = self.watch
-        return places
+    def _labels(self, logits: Logits, properties: dict[str, Any], progress: Progress) -> npt.NDArray[np.uint8]:
+        classes = logits.classes
+        return label_map(logits, self.predictor, properties, lambda n: progress("resample", n / classes))
 
 
 def prepare(
@@ -176,11 +149,11 @@ def prepare(
     return Prediction(predictor, folds, threads)
 
 
-def _predictor(device: str) -> _Predictor:
+def _predictor(device: str) -> nnUNetPredictor:
     if device != "cpu" and not torch.cuda.is_available():
         raise ModelUnusable(f"device {device} is asked for, but this torch sees no GPU")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it will not use a GPU
-        return _Predictor(
+        return nnUNetPredictor(
             tile_step_size=0.5,
             use_gaussian=True,
             use_mirroring=False,  # mirroring may confuse left with right: only where it is asked for
@@ -189,16 +162,6 @@ def _predictor(device: str) -> _Predictor:
             verbose=False,
             allow_tqdm=False,
         )
-
-
-def _tile_count(predictor: _Predictor, shape: tuple[int, ...]) -> int:
-    """How often the network runs on a volume (z, y, x) padded to the patch; a 2-D model goes slice by slice."""
-    patch = tuple(predictor.configuration_manager.patch_size)
-    sliced = len(shape) - len(patch)
-    padded = shape[:sliced] + tuple(max(n, p) for n, p in zip(shape[sliced:], patch, strict=True))
-    tiles: int = len(predictor._internal_get_sliding_window_slicers(padded))
-    axes = predictor.allowed_mirroring_axes if predictor.use_mirroring else None
-    return tiles * (1 << len(axes or ())) * len(predictor.list_of_parameters)
 
 
 @contextlib.contextmanager

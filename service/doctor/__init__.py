@@ -1,0 +1,1 @@
+"""A look at a whole site: one room for each kind of check, and their table in `checks.py`."""

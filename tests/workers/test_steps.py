@@ -1,0 +1,184 @@
+"""Steps that end badly, with a real worker process: told to stop, killed, hung; every job ends as it should."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pynetdicom import evt
+
+from service import attempts
+from service.jobfolder import JobFolder
+from service.jobs import DeliveryState, Job, JobState
+from service.modelstore import ModelStore
+from service.phantom.dicom import PhantomSeries, write_dicom
+from service.phantom.protocols import make_phantom
+from service.submodel import load_submodels
+from tests.dicom_nodes.peers import answering
+from tests.workers.steps_site import StepsSite, steps_site
+from tests.workers.test_pipeline import inferred
+from workers.models import WarmModels
+from workers.stopping import LEAVE_SECONDS, OVERRUN
+from workers.workshop import Workshop
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> list[PhantomSeries]:
+    folder = tmp_path_factory.mktemp("series")
+    return [write_dicom(make_phantom("abdomen", seed, voxel_scale=3.0), folder / str(seed)) for seed in (6, 7)]
+
+
+@pytest.fixture
+def site(tmp_path: Path, empty_redis: str, phantom_models: ModelStore) -> Iterator[StepsSite]:
+    with steps_site(tmp_path, empty_redis, phantom_models.folder) as running:
+        yield running
+
+
+def hang_at_reading(site: StepsSite, job: Job) -> None:
+    """One file of the job's series is a pipe that nobody writes into: who reads it waits for ever."""
+    path = JobFolder(site.site.jobs, job.id).load_volume().frames[0].path
+    path.unlink()
+    os.mkfifo(path)
+
+
+def steps(site: StepsSite, job: Job) -> list[str]:
+    return [step.to_state for step in site.ledger.history("job", job.id)]
+
+
+def ended(worker: subprocess.Popen[bytes], seconds: float) -> tuple[int, float]:
+    """A worker's exit status, and how long it took."""
+    started = time.monotonic()
+    return worker.wait(seconds), time.monotonic() - started
+
+
+def test_a_worker_told_to_stop_in_mid_network_hands_its_job_back_and_the_attempt_does_not_count(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore, series: list[PhantomSeries]
+) -> None:
+    with steps_site(tmp_path, empty_redis, phantom_models.folder, stop_seconds=45.0) as site:
+        job, worker = site.queue(series[0]), site.start()
+        site.until_in(job, "network")
+        worker.terminate()
+        status, seconds = ended(worker, 60)
+        assert status == 0
+        assert seconds < site.site.workers.stop_seconds, "after the tile in work, not when its time is over"
+        back = site.now(job)
+        assert (back.state, back.attempts, back.owner, back.reason) == (JobState.QUEUED, 0, "", "")
+        site.start()
+        done = site.until_is(job, JobState.INFERRED)
+        assert (done.attempts, done.setbacks) == (1, 0)
+        assert steps(site, job) == ["queued", "inferring", "queued", "inferring", "inferred"]
+        assert "handed back" in site.ledger.history("job", job.id)[2].cause
+
+
+@pytest.mark.slow
+def test_a_series_that_kills_its_worker_ends_failed_and_another_is_not_held_up(
+    site: StepsSite, series: list[PhantomSeries], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "FIRST_REST_SECONDS", 0.5)
+    poison, other = (site.queue(each) for each in series)
+    for _ in range(site.site.workers.max_attempts):
+        worker = site.start()
+        site.until_in(poison, "network")
+        worker.kill()
+        worker.wait()
+        site.until(lambda: site.now(poison).state is not JobState.INFERRING)
+    failed = site.now(poison)
+    assert (failed.state, failed.attempts, failed.reason_kind) == (JobState.FAILED, 3, "machine")
+    assert "given up after 3 attempts" in failed.reason and "3 worker(s) in a row died" in failed.reason
+    site.start()
+    assert site.until_is(other, JobState.INFERRED).attempts == 1
+
+
+@pytest.mark.slow
+def test_after_two_workers_died_of_it_a_job_waits_for_all_others(
+    site: StepsSite, series: list[PhantomSeries], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "FIRST_REST_SECONDS", 0.1)
+    poison = site.queue(series[0])
+    for _ in range(2):
+        claimed = site.ledger.claim_job(poison.id, JobState.QUEUED, JobState.INFERRING, "dead", 0.0)
+        assert claimed is not None
+        site.until_is(poison, JobState.QUEUED)
+        time.sleep(0.3)
+    assert site.now(poison).setbacks == 2
+    other = site.queue(series[1])
+    site.start()
+    for job in (poison, other):
+        site.until_is(job, JobState.INFERRED)
+    first, second = (site.ledger.history("job", job.id)[-1].at for job in (other, poison))
+    assert first < second
+
+
+def test_a_step_that_hangs_ends_with_its_process_and_its_reason(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore
+) -> None:
+    hung = write_dicom(make_phantom("abdomen", 8, voxel_scale=5.0), tmp_path / "series")
+    with steps_site(tmp_path, empty_redis, phantom_models.folder, step_seconds=1.0, max_attempts=1) as site:
+        job = site.queue(hung)
+        hang_at_reading(site, job)
+        worker = site.start()
+        failed = site.until_is(job, JobState.FAILED, 40)
+        assert ended(worker, 10)[0] == OVERRUN
+    assert "took longer than 1 s, in stage read" in failed.reason
+    assert (failed.reason_kind, failed.attempts) == ("machine", 1)
+
+
+def test_a_worker_that_hangs_and_is_told_to_stop_hands_back_and_ends_in_the_time_that_is_stated(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore
+) -> None:
+    hung = write_dicom(make_phantom("abdomen", 8, voxel_scale=5.0), tmp_path / "series")
+    with steps_site(tmp_path, empty_redis, phantom_models.folder, stop_seconds=1.0) as site:
+        job = site.queue(hung)
+        hang_at_reading(site, job)
+        worker = site.start()
+        site.until_in(job, "read")
+        worker.send_signal(signal.SIGTERM)
+        status, seconds = ended(worker, 20)
+        back = site.now(job)
+    assert status == 0
+    assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+    assert (back.state, back.attempts, back.owner) == (JobState.QUEUED, 0, "")
+
+
+def test_a_results_worker_told_to_stop_does_not_wait_for_a_destination_longer_than_is_stated(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore
+) -> None:
+    phantom = make_phantom("abdomen", 8, voxel_scale=5.0)
+    series = write_dicom(phantom, tmp_path / "series")
+    asked, answer = threading.Event(), threading.Event()
+
+    def silent(_: evt.Event) -> int:
+        asked.set()
+        answer.wait(60)
+        return 0x0000
+
+    with (
+        answering([(evt.EVT_C_STORE, silent)]) as pacs,
+        steps_site(tmp_path, empty_redis, phantom_models.folder, port=pacs.port, stop_seconds=1.0) as site,
+    ):
+        submodels = {each.name: each for each in load_submodels()}
+        models = WarmModels(phantom_models, submodels)
+        job = inferred(Workshop(site.site, site.ledger, site.hints, submodels, models), phantom, series)
+        worker = site.start("results")
+        site.until(asked.is_set)
+        worker.terminate()
+        status, seconds = ended(worker, 20)
+        answer.set()
+        (delivery,) = site.ledger.deliveries(job.id)
+    assert status == 0
+    assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+    assert delivery.state is DeliveryState.WAITING
+
+
+def test_a_step_may_not_be_longer_than_the_queue_waits(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore
+) -> None:
+    with steps_site(tmp_path, empty_redis, phantom_models.folder, step_seconds=30000.0) as site:
+        worker = site.start()
+        assert ended(worker, 60)[0] == 1
+        assert "workers.step_seconds lets the step infer take 30000 s" in site.log
+        assert "Traceback" not in site.log

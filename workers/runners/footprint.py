@@ -1,0 +1,19 @@
+"""nnU-Net's predictor in; what of it decides how much memory a volume takes out."""
+
+from typing import Any
+
+from workers.needs import Footprint
+
+
+def footprint(predictor: Any) -> Footprint:
+    """Of a predictor that is initialised with plans and weights."""
+    configuration, plans = predictor.configuration_manager, predictor.plans_manager
+    stages = configuration.network_arch_init_kwargs["features_per_stage"]
+    return Footprint(
+        classes=predictor.label_manager.num_segmentation_heads,
+        patch=tuple(int(n) for n in configuration.patch_size),
+        spacing_mm=tuple(float(mm) for mm in configuration.spacing),
+        transpose=tuple(int(axis) for axis in plans.transpose_forward),
+        features=int(stages if isinstance(stages, int) else stages[0]),
+        weights_bytes=sum(each.numel() * each.element_size() for each in predictor.network.parameters()),
+    )

@@ -1,0 +1,174 @@
+"""A preprocessed image in; its logits out, band by band: nnU-Net's sliding window one patch deep.
+
+The tiles are those of nnU-Net's `predict_sliding_window_return_logits`, in its order and with its arithmetic, so
+that each logit is bit by bit the one that it computes. Rows that no later tile touches are divided by their weights
+and given away at once; what waits is as deep as one patch along the first axis that has more than one step.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+
+from workers.runners.logits import Logits
+
+Place = tuple[slice, ...]
+"""Where a tile lies: (channel, a, b, c)."""
+_INF = "an infinite value among the logits: the weights or the image are out of the range of half precision"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """The tiles of one image."""
+
+    image: torch.Tensor
+    """(channel, a, b, c), padded to at least one patch."""
+    inside: tuple[slice, ...]
+    """What of it is no padding: (a, b, c)."""
+    places: tuple[Place, ...]
+    """In the order of nnU-Net."""
+    axis: int
+    """The first along which there are several places, 0 to 2; 0 where there is but one."""
+
+    @property
+    def rows(self) -> int:
+        """How far the image reaches along `axis`."""
+        return int(self.image.shape[1 + self.axis])
+
+
+def tiles_of(predictor: Any, data: torch.Tensor) -> Tiles:
+    """The tiles of preprocessed data (channel, a, b, c), as the predictor's plans and tile step have them."""
+    patch = tuple(predictor.configuration_manager.patch_size)
+    image, inside = pad_nd_image(data, patch, "constant", {"value": 0}, True, None)
+    found = predictor._internal_get_sliding_window_slicers(image.shape[1:])
+    places = tuple(tuple(_spread(part) for part in place) for place in found)
+    varied = (axis for axis in range(3) if len({place[1 + axis].start for place in places}) > 1)
+    return Tiles(image, tuple(inside[1:]), places, next(varied, 0))
+
+
+def slide(predictor: Any, tiles: Tiles, kept: Logits, tile_done: Callable[[], None]) -> None:
+    """Run every fold on every tile and keep the mean of the folds; what `tile_done` raises ends it at once.
+
+    `kept` has the shape of the data without padding. Raises torch's OutOfMemoryError or a RuntimeError where the
+    memory does not suffice, and RuntimeError for logits that are not finite.
+    """
+    folds = predictor.list_of_parameters
+    hook = predictor.network.register_forward_hook(lambda *_: tile_done())
+    try:
+        with torch.inference_mode():
+            for number, weights in enumerate(folds):
+                predictor.network.load_state_dict(weights)
+                predictor.network.to(predictor.device).eval()
+                divided_by = len(folds) if number == len(folds) - 1 else 1
+                _one_fold(predictor, tiles, partial(_keep, kept, tiles, number > 0, divided_by))
+    finally:
+        hook.remove()
+
+
+def _one_fold(predictor: Any, tiles: Tiles, give: Callable[[int, torch.Tensor, torch.Tensor], None]) -> None:
+    """Slide one network over the tiles; `give` gets (first row, sums, weights) of rows that are complete."""
+    device = predictor.device
+    depth = max(place[1 + tiles.axis].stop - place[1 + tiles.axis].start for place in tiles.places)
+    shape = [*tiles.image.shape[1:]]
+    shape[tiles.axis] = depth
+    heads = predictor.label_manager.num_segmentation_heads
+    sums = torch.zeros((heads, *shape), dtype=torch.half, device=device)
+    weights = torch.zeros(shape, dtype=torch.half, device=device)
+    gaussian = _gaussian(predictor)
+    first = 0
+    for start, places in groupby(tiles.places, lambda place: place[1 + tiles.axis].start):
+        give(first, sums.narrow(1 + tiles.axis, 0, start - first), weights.narrow(tiles.axis, 0, start - first))
+        _move_up(sums, 1 + tiles.axis, start - first)
+        _move_up(weights[None], 1 + tiles.axis, start - first)
+        first = start
+        for place in places:
+            _add(predictor, tiles, place, gaussian, sums, weights)
+    give(
+        first, sums.narrow(1 + tiles.axis, 0, tiles.rows - first), weights.narrow(tiles.axis, 0, tiles.rows - first)
+    )
+
+
+def _add(
+    predictor: Any, tiles: Tiles, place: Place, gaussian: torch.Tensor, sums: torch.Tensor, weights: torch.Tensor
+) -> None:
+    """One tile, weighted, on top of what its neighbours found."""
+    seen = tiles.image[_narrowed(predictor, place)][None].contiguous().to(predictor.device)
+    with _autocast(predictor.device):
+        found = predictor._internal_maybe_mirror_and_predict(seen)[0]
+    found *= gaussian
+    here = list(_narrowed(predictor, place))
+    if not isinstance(here[1 + tiles.axis], int):
+        here[1 + tiles.axis] = slice(0, gaussian.shape[gaussian.ndim - 3 + tiles.axis])
+    else:
+        here[1 + tiles.axis] = 0
+    sums[tuple(here)] += found
+    weights[tuple(here[1:])] += gaussian
+
+
+def _keep(
+    kept: Logits,
+    tiles: Tiles,
+    added: bool,
+    divided_by: int,
+    first: int,
+    sums: torch.Tensor,
+    weights: torch.Tensor,
+) -> None:
+    """Keep the logits of complete rows, less the padding: `added` to those of earlier folds, and then divided."""
+    axis, inside = tiles.axis, list(tiles.inside)
+    begin = max(first, inside[axis].start)
+    end = min(first + sums.shape[1 + axis], inside[axis].stop)
+    if begin >= end:
+        return
+    at = begin - inside[axis].start
+    inside[axis] = slice(begin - first, end - first)
+    for each in range(kept.classes):
+        found = (sums[each] / weights)[tuple(inside)].cpu()
+        if torch.any(torch.isinf(found)):
+            raise RuntimeError(_INF)
+        if added:
+            found = kept.band(each, axis, at, at + end - begin).clone().add_(found)
+        if divided_by > 1:
+            found /= divided_by
+        kept.put(each, axis, at, found)
+
+
+def _gaussian(predictor: Any) -> torch.Tensor:
+    patch = tuple(predictor.configuration_manager.patch_size)
+    found: torch.Tensor = compute_gaussian(
+        patch, sigma_scale=1.0 / 8, value_scaling_factor=10, device=predictor.device
+    )
+    return found
+
+
+def _move_up(buffer: torch.Tensor, axis: int, rows: int) -> None:
+    """Drop the first rows along an axis, move the others to the front and leave zeros behind them."""
+    if rows == 0:
+        return
+    left = buffer.shape[axis] - rows
+    for each in buffer:
+        each.narrow(axis - 1, 0, left).copy_(each.narrow(axis - 1, rows, left).clone())
+        each.narrow(axis - 1, left, rows).zero_()
+
+
+def _spread(part: slice | int) -> slice:
+    """The slice of a 2-D network's tile as a slice of one."""
+    return part if isinstance(part, slice) else slice(part, part + 1)
+
+
+def _narrowed(predictor: Any, place: Place) -> tuple[slice | int, ...]:
+    """The place as the network sees it: a 2-D one sees no first axis."""
+    if len(predictor.configuration_manager.patch_size) == 3:
+        return place
+    return (place[0], place[1].start, *place[2:])
+
+
+def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Half precision on a GPU, as nnU-Net runs it."""
+    return torch.autocast("cuda", enabled=True) if device.type == "cuda" else contextlib.nullcontext()
