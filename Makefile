@@ -1,10 +1,10 @@
-# make demo | test | parity | lint | bench | up
+# make demo | test | test-postgresql | parity | lint | bench | up
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test parity lint bench up system clean
+.PHONY: demo test test-postgresql parity lint bench up system clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,9 @@ demo: $(READY)          ## a whole site on this machine: eight phantom studies i
 
 test: lint system       ## every test; what needs a Debian package is skipped where it cannot be installed
 	$(BIN)/pytest
+
+test-postgresql: $(READY) system    ## the tests that open a ledger, once more with each ledger on a PostgreSQL of their own
+	SAGITTAL_TEST_LEDGER=postgresql $(BIN)/pytest -m 'ledger and not parity'
 
 parity: $(READY) .parity/mrsegmentator/.ready .parity/totalsegmentator/.ready    ## the authors' own programs against ours: half an hour
 	SAGITTAL_PARITY=$(CURDIR)/.parity $(BIN)/pytest -m parity tests/parity

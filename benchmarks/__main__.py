@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 PACKAGES = ("sagittal", "pydicom", "pynetdicom", "highdicom", "nnunetv2", "torch")
-BENCHMARKS = ("benchmarks.receive", "benchmarks.headers", "benchmarks.series", "benchmarks.seg")
+BENCHMARKS = (
+    "benchmarks.receive", "benchmarks.headers", "benchmarks.series", "benchmarks.seg", "benchmarks.ledger",
+    "benchmarks.latency",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -5,22 +5,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmwrite
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian
-from pynetdicom import AE, build_context
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, build_context, evt
 from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES
 from pynetdicom.sop_class import (
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
     StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 
 from dicom_nodes import scp
+from dicom_nodes.admission import Shares
 from dicom_nodes.attributes import WANTED
 from dicom_nodes.commitment import COMMITMENT, SAME_ASSOCIATION_SECONDS
 from dicom_nodes.deliver import retryable
@@ -39,22 +42,42 @@ from dicom_nodes.negotiation import (
 )
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_nodes.rejection import KEY_OBJECT_SELECTION, Title, known_already
+from dicom_nodes.retrieve import FoundSeries, find_series, find_studies, move, moving
 from dicom_nodes.screen import SUPPORTED
 from dicom_nodes.store_answer import HttpAnswer, outcome_of
-from dicom_nodes.types import Code, Edge, Finished, Laterality, Measurement, Predecessor, Reference, StoreOutcome
-from service.config import Receive, Workers
+from dicom_nodes.types import (
+    Code,
+    Edge,
+    Finished,
+    Laterality,
+    Measurement,
+    Node,
+    Predecessor,
+    Reference,
+    StoreOutcome,
+)
+from dicom_nodes.wado import retrieve_series
+from service.config import Receive, Workers, read_site
 from service.destination import FORMS, Destination
+from service.doctor import nodes
+from service.doctor.seen import Ground
+from service.doctor.specimen import PATIENT_ID
 from service.ledger_commitments import MOST_RESENT, NEVER_KEPT, RESEND_SECONDS
+from service.pull import REFUSED_FOR_ALL, Pace
+from service.site_template import site_toml
 from service.submodel import SIDES, load_submodels
 from tests.dicom_nodes import seg_sources as made
 from tests.dicom_nodes import test_capture as pixels
-from tests.dicom_nodes.peers import receiving
+from tests.dicom_nodes.dicomweb import Answer, dicomweb
+from tests.dicom_nodes.peers import answering, receiving
 from workers.forms import not_taken
 from workers.install.convert import PHANTOM_LICENCE
+from workers.turns import Turn, Turns
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "conformance.md").read_text(encoding="utf-8")
 NAMED = dict.fromkeys(re.findall(r"([A-Z][A-Za-z0-9]+)\s\(([0-9A-F]{4},[0-9A-F]{4})\)", DOCUMENT))
 MR = "1.2.840.10008.5.1.4.1.1.4"
+SERIES = FoundSeries("1.2.4", "1.2.3", "MR", 1)
 NEWER_NAMES = {SOP_CLASSES["labelmap"]: "Label Map Segmentation Storage"}  # than pydicom's dictionary
 NOTE = "rejection note"
 BESIDE = {"sr": sr, "text": text, "sheet": sheet}
@@ -177,6 +200,8 @@ def test_the_transfer_syntaxes_are_those_that_are_taken_and_say_which_may_lose()
 def test_the_association_policies_are_the_settings() -> None:
     policies, site, defaults = pairs(section("4.2.1 RECEIVE")), Receive(aet="A"), ScpSettings("A", "", 0)
     assert f", {site.max_associations};" in policies["associations at a time"]
+    assert f", {site.share};" in policies["associations of one calling AET at a time"]
+    assert f", {site.max_in_flight_mb} MiB;" in policies["data sets in memory, of all associations"]
     assert policies["maximum PDU that is received"].startswith(f"{defaults.max_pdu} bytes")
     assert policies["timeouts"].startswith(
         f"{defaults.acse_timeout_seconds} s for the A-ASSOCIATE-RQ, {defaults.idle_timeout_seconds} s without"
@@ -201,6 +226,18 @@ def test_a_peer_is_answered_as_is_said(tmp_path: Path) -> None:
         assert (rejected.result, rejected.result_source, rejected.diagnostic) == (1, 1, 7)
     assert sorted((uid, result) for (uid, _), result in results.items()) == [(MR, 4), (f"{MR}.1", 3), (find, 3)]
     said = pairs(section("4.2.1 RECEIVE"))
+    for limit in ({"max_associations": 1}, {"shares": Shares(1)}):
+        with receiving(tmp_path, **limit) as receiver:
+            first, second = (
+                peer.associate(receiver.node.host, receiver.node.port, contexts=contexts) for _ in "12"
+            )
+            answer = second.acceptor.primitive
+            busy = f"{answer.result}, {answer.result_source}, {answer.diagnostic}"
+            first.release()
+        assert (
+            said["one association more than there may be at a time, in all or of its calling AET: come again"]
+            == busy
+        )
     assert said["a called AET that is not ours, unless `require_called_aet = false`"] == "1, 1, 7"
     assert [said[key] for key in said if "presentation context" in key or "further context" in key] == [
         "context result 3", "context result 4",
@@ -242,7 +279,129 @@ def test_what_the_scu_proposes_is_what_is_said() -> None:
     target = Destination(name="a", aet="A", host="h", port=1)
     assert deliver["timeout"].endswith(f", {target.timeout_seconds:.0f} s")
     assert f"`retry_hours` ({target.retry_hours:.0f} h)" in section("4.2.3 DELIVER")
-    assert deliver["associations at a time"].endswith(f", {Workers().deliver_threads}")
+    threads = Workers().deliver_threads
+    said = (
+        f", {threads}: at most half to one destination, {at_once(threads, 'a')}, and all but one to all of them, "
+    )
+    assert deliver["associations at a time"].endswith(f"{said}{at_once(threads, 'abcdefgh')}")
+
+
+def at_once(threads: int, destinations: str) -> int:
+    """How many deliveries to these destinations have a place at the same time."""
+    turns, standing, most = Turns(), 0, 0
+
+    def step(delivery_id: int) -> None:
+        nonlocal standing, most
+        standing += 1
+        most = max(most, standing)
+        if delivery_id < 8:
+            go(delivery_id + 1)
+        standing -= 1
+
+    def go(delivery_id: int) -> None:
+        turn = Turn(0, delivery_id, destinations[delivery_id % len(destinations)])
+        turns.go(turn, threads, step, lambda _: None)
+
+    go(0)
+    return most
+
+
+def test_what_a_pull_asks_for_is_what_is_said() -> None:
+    asked: list[Any] = []
+
+    def on_request(event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        asked.append(event)
+        if event.event is evt.EVT_C_MOVE:
+            yield None, None  # type: ignore[misc]  # the destination is not known
+        yield 0x0000, None
+
+    with answering([(evt.EVT_C_FIND, on_request), (evt.EVT_C_MOVE, on_request)]) as node:
+        find_studies(node, "SAGITTAL", {"PatientID": "Müller"})
+        find_series(node, "SAGITTAL", "1.2.3", {"Modality": "MR"})
+        with moving(node, "SAGITTAL") as association, pytest.raises(Refused, match="0xA801"):
+            move(association, node, "SAGITTAL", SERIES)
+    said = section("4.2.5 PULL")
+    levels = {row[0]: set(re.findall(r"\b[A-Z][A-Za-z]+(?=,| \()", row[1])) for row in rows(said, 2)}
+    studies, series, moved = (set(event.identifier.dir()) - {"QueryRetrieveLevel"} for event in asked)
+    assert studies - {"PatientID", "SpecificCharacterSet"} == {"StudyInstanceUID"} <= levels["STUDY"]
+    assert series == levels["SERIES"] and asked[0].identifier.SpecificCharacterSet == "ISO_IR 192"
+    assert f"SERIES, {', '.join(sorted(moved, reverse=True))}" in pairs(said)["identifier"]
+    assert asked[2].request.MoveDestination == "SAGITTAL"
+    assert (asked[2].request.Priority, pairs(said)["priority of the move"]) == (2, "low")
+
+
+def test_the_classes_of_a_pull_and_its_pace_are_what_is_said() -> None:
+    said, pace = section("4.2.5 PULL"), Pace()
+    for key, uid in (
+        ("SOP Class", StudyRootQueryRetrieveInformationModelFind),
+        ("SOP Class, to move", StudyRootQueryRetrieveInformationModelMove),
+    ):
+        name = UID(uid).name
+        assert pairs(said)[key] == f"{name}, {uid}"
+        assert f"| {name} |" in section("1 Overview")
+    assert (pace.attempts, pace.rest_seconds, pace.at_most) == (3, 10.0, 1)
+    assert "three times at most in one run, after 10 and 20 s" in said
+
+
+def test_what_follows_from_an_answer_to_a_move_is_as_is_said() -> None:
+    said = {row[0]: row[1] for row in rows(section("4.2.5 PULL"), 2)}
+    later = {key for key, what in said.items() if what == "asked for again" and re.match("[0-9A-F]{4}", key)}
+    (ends,) = (key for key, what in said.items() if what.startswith("the command ends"))
+    assert {int(status, 16) for status in re.findall("[0-9A-F]{4}", ends)} == REFUSED_FOR_ALL
+    counted = {"0000", "B000", "FE00"}
+    assert counted <= set(re.findall("[0-9A-F]{4}", " ".join(said)))
+    for status in (0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0x0122, 0x0124, 0xC001):
+        word = f"{status:04X}"
+        outcome = "again" if any(word in key for key in later) else "counted" if word in counted else "refused"
+        assert how_a_move_ends(status) == outcome, word
+
+
+def how_a_move_ends(status: int) -> str:
+    """What becomes of a series whose C-MOVE an archive answers so."""
+
+    def on_move(_event: Any) -> Iterator[Any]:
+        yield "127.0.0.1", receiver.port, {"contexts": [build_context(MR)]}
+        yield 1
+        yield status, None
+
+    with answering([]) as receiver, answering([(evt.EVT_C_MOVE, on_move)]) as node:
+        try:
+            with moving(node, "SAGITTAL") as association:
+                move(association, node, "SAGITTAL", SERIES)
+        except Unreachable:
+            return "again"
+        except Refused:
+            return "refused"
+    return "counted"
+
+
+def test_what_a_dicomweb_archive_answers_has_the_consequence_that_is_said(tmp_path: Path) -> None:
+    said = pairs(section("4.2.5 PULL"))
+    (key,) = (key for key in said if key.startswith("408,"))
+    listed, _, never = key.partition(";")[0].partition(" but ")
+    later = spelt(listed.replace(", and ", ", ")) - spelt(never.replace(" and ", ", "))
+    for status in (404, 408, 409, 421, 422, 423, 424, 425, 429, 500, 501, 503, 505, 507, 599):
+        with dicomweb(Answer(status=status)) as service, pytest.raises((Unreachable, Refused)) as failed:
+            retrieve_series(service.url, "1.2.3", "1.2.4", tmp_path)
+        assert (failed.type is Unreachable) is (status in later), status
+
+
+def test_the_doctor_proposes_and_stores_what_is_said(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("P", "h", 1),)))
+    site = read_site(tmp_path / "site.toml")
+    asked: list[Any] = []
+    with answering([(evt.EVT_REQUESTED, asked.append)]) as node:
+        target = Destination(name="pacs", aet=node.aet, host=node.host, port=node.port)
+        list(nodes.dicom_destination(Ground(site, tmp_path / "site.toml"), target))
+    proposed = [context for event in asked for context in event.assoc.requestor.requested_contexts]
+    sent = [row[1] for row in rows(section("4.2.3 DELIVER"), 3)[1:]]
+    assert len(asked) == 1 and len(proposed) == 1 + 2 * (len(sent) + 1)
+    assert {str(context.abstract_syntax) for context in proposed} == {*sent, COMMITMENT, str(Verification)}
+    uncompressed = [[str(ExplicitVRLittleEndian)], [str(ImplicitVRLittleEndian)]]
+    for uid in (*sent, COMMITMENT):
+        assert [context.transfer_syntax for context in proposed if context.abstract_syntax == uid] == uncompressed
+    assert f"`{PATIENT_ID}`" in section("4.2.6 DOCTOR")
+    assert f"The timeout is {Ground(site, tmp_path).timeout_seconds:.0f} s each." in section("4.2.6 DOCTOR")
 
 
 def test_auto_goes_through_the_forms_in_the_order_that_is_said() -> None:
