@@ -134,12 +134,6 @@ def test_a_run_that_is_out_of_memory_all_the_same_is_done_once_more_with_its_log
     assert told["found"] == plain["found"]
 
 
-def test_a_run_that_is_out_of_memory_in_every_way_is_refused_and_the_process_lives(many: Run) -> None:
-    told = many(warm=True, boundless=True, limit_mb=24)
-    assert "needs" in told["refused"]
-    assert ["out of memory" in note for note in told["notes"]] == [True, False, True]
-
-
 def test_a_job_that_cost_a_worker_its_life_is_run_with_its_logits_on_disk(many: Run, plain: dict[str, Any]) -> None:
     told = many(frugal=True)
     assert told["notes"] == ["tiny is run on the CPU, logits on disk: to be on the safe side"]
