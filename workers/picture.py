@@ -23,5 +23,5 @@ def keep_sheet(shop: Workshop, job: Job, voxels: Voxels) -> None:
         folder.save_sheet(draw_sheet(finished_of(shop, job), voxels))
     except EmptyResult:
         return  # the next step says so
-    except Exception:
+    except Exception:  # a picture must never cost a result; what it shows is in the ledger and the objects
         log.exception("the picture could not be drawn", extra={"fields": job.log_context()})
