@@ -55,9 +55,9 @@ def main() -> int:
 
 def _say(one: Run) -> None:
     """What a table does not show, for whoever looks into a run."""
-    found = one.verdict
+    found, excused = one.verdict, one.told.gone | one.told.unreleased
     details = [*found.lost, *found.doubled, *found.half, *one.unsettled]
-    details += [f"reason: {uid}: {why}" for uid, why in found.reasons.items() if uid not in one.told.gone]
+    details += [f"reason: {uid}: {why}" for uid, why in found.reasons.items() if uid not in excused]
     for line in (*map(str, one.faults), *details, *(f"left out: {k}: {w}" for k, w in one.left_out.items())):
         print(f"    {line}", file=sys.stderr)
     if not one.web_answers:

@@ -1,7 +1,7 @@
 """The folder of a run in; what senders were told, what the archive holds and what the ledger says, read, out."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ class Told:
     """C-STORE requests that were answered, or waited for their answer in vain."""
     gone: frozenset[str]
     """Series whose senders never came back."""
+    unreleased: frozenset[str]
+    """Series whose last association was never released, as their senders see it: nobody said that this was all."""
     gave_up: tuple[str, ...]
     """Instances that a sender gave up."""
 
@@ -40,8 +42,16 @@ def told(senders: Path) -> Told:
         tuple(Acknowledged(line["series"], line["uid"], line["at"]) for line in asked if line["status"] == 0),
         len(asked),
         frozenset(line["gone"] for line in lines if "gone" in line),
+        frozenset(_unreleased(lines)),
         tuple(uid for line in lines for uid in line.get("gave_up", ())),
     )
+
+
+def _unreleased(lines: Iterable[dict[str, Any]]) -> set[str]:
+    broken: set[str] = set()
+    for line in lines:
+        broken = (broken | set(line.get("broken", ()))) - set(line.get("released", ()))
+    return broken
 
 
 def evidence(senders: Path, archive: Path, ledger: Path) -> Evidence:

@@ -107,15 +107,21 @@ class Sender:
         return len(items) - len(waiting)
 
     def _associate(self, waiting: "deque[Item]", aborts: bool) -> None:
-        contexts = [build_context(MR, EXPLICIT_LITTLE)]
-        with associated(self.node, self.aet, contexts, ANSWER_SECONDS) as association:
-            while waiting and not self.stop.is_set():
-                if not self._stored(association, *waiting[0]):
-                    return
-                waiting.popleft()
-                self.stop.wait(INSTANCE_SECONDS)
-            if aborts:
-                association.abort()
+        contexts, begun = [build_context(MR, EXPLICIT_LITTLE)], set[str]()
+        released = False
+        try:
+            with associated(self.node, self.aet, contexts, ANSWER_SECONDS) as association:
+                while waiting and not self.stop.is_set():
+                    begun.add(waiting[0][0].series_uid)
+                    if not self._stored(association, *waiting[0]):
+                        break
+                    waiting.popleft()
+                    self.stop.wait(INSTANCE_SECONDS)
+                if aborts:
+                    association.abort()
+            released = association.is_released
+        finally:
+            self.journal.write(**{"released" if released else "broken": sorted(begun)})
 
     def _stored(self, association: Any, series: Made, number: int) -> bool:
         """Send one instance; whether it was answered with Success."""
