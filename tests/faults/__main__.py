@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.run import Run, install, run
+from tests.faults.run import LEDGERS, Run, install, run
 
 COLUMNS = (
     "seed", "faults", "series", "acknowledged", "requests", "results", "reasons", "resent", "lost", "doubled",
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=float, default=120.0, help="over which the load and the faults are spread"
     )
+    parser.add_argument("--ledger", choices=LEDGERS, default=LEDGERS[0])
     parser.add_argument("--keep", type=Path, help="folder in which everything of the runs is kept")
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left running
@@ -44,7 +45,7 @@ def main() -> int:
     weights, bad = install(folder / "weights"), 0
     print(HEAD)
     for seed in range(told.first, told.first + told.seeds):
-        one = run(folder / str(seed), weights, seed, told.series, told.seconds)
+        one = run(folder / str(seed), weights, seed, told.series, told.seconds, ledger=told.ledger)
         print(row(one), flush=True)
         bad += not one.verdict.clean or bool(one.unsettled)
         _say(one)

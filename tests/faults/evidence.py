@@ -1,11 +1,13 @@
 """The folder of a run in; what senders were told, what the archive holds and what the ledger says, read, out."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
 
 from dicom_nodes.decode import read_seg
 from tests.faults.auditor import Acknowledged, Evidence, JobSeen, SeriesSeen, Stored
@@ -54,19 +56,19 @@ def _unreleased(lines: Iterable[dict[str, Any]]) -> set[str]:
     return broken
 
 
-def evidence(senders: Path, archive: Path, ledger: Path) -> Evidence:
-    """Read everything that the auditor compares."""
-    with closing(_opened(ledger)) as c:
-        series = [SeriesSeen(*row) for row in c.execute("SELECT series_uid, state, reason FROM series")]
+def evidence(senders: Path, archive: Path, ledger: str) -> Evidence:
+    """Read everything that the auditor compares; the ledger by its SQLAlchemy URL."""
+    with _opened(ledger) as c:
+        series = [SeriesSeen(*row) for row in _rows(c, "SELECT series_uid, state, reason FROM series")]
         made: dict[str, list[str]] = {}
-        for job_id, uid in c.execute("SELECT job_id, sop_instance_uid FROM objects"):
+        for job_id, uid in _rows(c, "SELECT job_id, sop_instance_uid FROM objects"):
             made.setdefault(job_id, []).append(uid)
         query = "SELECT id, series_uid, revision, state, reason, created_at FROM jobs"
-        jobs = [_job(row, made) for row in c.execute(query)]
+        jobs = [_job(row, made) for row in _rows(c, query)]
     return Evidence(told(senders).acknowledged, list(_stored(archive)), series, jobs)
 
 
-def _job(row: tuple[str, str, int, str, str, float], made: dict[str, list[str]]) -> JobSeen:
+def _job(row: tuple[str, str, int, str, str, float], made: Mapping[str, Sequence[str]]) -> JobSeen:
     return JobSeen(*row, made=tuple(made.get(row[0], ())))
 
 
@@ -78,24 +80,37 @@ def _stored(archive: Path) -> Iterator[Stored]:
         yield Stored(line["uid"], line["digest"], series_uid, frozenset(referenced), drawn)
 
 
-def unsettled(ledger: Path) -> list[str]:
+def unsettled(ledger: str) -> list[str]:
     """What is still on its way, by the ledger."""
-    with closing(_opened(ledger)) as c:
+    with _opened(ledger) as c:
         found = [
             f"series {uid} {state}: {reason}"
-            for uid, state, reason in c.execute("SELECT series_uid, state, reason FROM series")
+            for uid, state, reason in _rows(c, "SELECT series_uid, state, reason FROM series")
             if state in UNSETTLED_SERIES
         ]
         found += [
             f"job {name} {state}, {attempts} attempts: {reason}"
-            for name, state, attempts, reason in c.execute("SELECT id, state, attempts, reason FROM jobs")
+            for name, state, attempts, reason in _rows(c, "SELECT id, state, attempts, reason FROM jobs")
             if state in UNSETTLED_JOBS
         ]
     return found
 
 
-def _opened(ledger: Path) -> Any:
-    """The ledger, for reading only."""
-    connection = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=30)
-    connection.execute("PRAGMA query_only = 1")
-    return connection
+def _rows(connection: Connection, query: str) -> Sequence[Any]:
+    return connection.execute(text(query)).all()
+
+
+@contextmanager
+def _opened(ledger: str) -> Iterator[Connection]:
+    """The ledger, for reading only and as of one moment."""
+    url = make_url(ledger)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(f"sqlite:///file:{url.database}?mode=ro&uri=true", connect_args={"timeout": 30})
+    else:
+        options = "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read"
+        engine = create_engine(url, connect_args={"options": options})
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,6 +1,7 @@
 """A fault in; the deed done to a running site, and how it is undone, out."""
 
 import errno
+import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -75,6 +76,13 @@ def _set_clock(fault: Fault, site: BrokenSite) -> Undo:
     return partial(set_clock, site.clock(fault.target), 0.0)
 
 
+def _crash(_fault: Fault, site: BrokenSite) -> Undo:
+    """Break off every transaction and every connection; what was committed is there when it is up again."""
+    assert site.database is not None
+    site.database.stop(signal.SIGQUIT)
+    return site.database.start
+
+
 DEEDS: Mapping[str, Callable[[Fault, BrokenSite], Undo]] = {
     "kill receiver": _kill,
     "kill inference": _kill,
@@ -91,5 +99,6 @@ DEEDS: Mapping[str, Callable[[Fault, BrokenSite], Undo]] = {
     "archive mute": partial(_mood, "mute"),
     "cut network": _cut,
     "set clock": _set_clock,
+    "crash postgresql": _crash,
 }
 """By the kind of fault, every key of `schedule.KINDS`."""

@@ -44,9 +44,26 @@ NO_BACKGROUND = -50.0
 
 def install_quick(submodels: Path, models: Path) -> SubModel:
     """Write the sub-model's file into one folder and install its weights into another."""
+    return _install(SUBMODEL, submodels, models)
+
+
+def install_classes(folder: Path, classes: int) -> Path:
+    """The same network with so many labels, installed below a folder; gives where its weights are."""
+    line = '  {{ value = {n}, name = "c{n}", type = {{ value = "22943007", scheme = "SCT", meaning = "Trunk" }}, '
+    line += "rgb = [{n}, 85, 175] }},"
+    before, _, rest = SUBMODEL.partition("label = [\n")
+    many = "\n".join(line.format(n=n) for n in range(1, classes + 1))
+    text = f"{before}label = [\n{many}\n{rest[rest.index(']' + chr(10) + 'protocol') :]}"
+    names = json.dumps([f"c{n}" for n in range(1, classes + 1)])
+    text = text.replace('labels = ["darker", "brighter"]', f"labels = {names}")
+    submodel = _install(text, folder / "submodels", folder / "models")
+    return ModelStore(folder / "models").path(submodel.network[0].name)
+
+
+def _install(text: str, submodels: Path, models: Path) -> SubModel:
     submodels.mkdir(parents=True)
     path = submodels / f"{NAME}.toml"
-    path.write_text(SUBMODEL)
+    path.write_text(text)
     submodel = read_toml(path, SubModel)
     (network,) = submodel.network
     published = write_quick(network, models.parent / "published")

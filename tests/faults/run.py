@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conftest import free_port
 from tests.faults.auditor import Verdict, audit
 from tests.faults.evidence import Told, evidence, told, unsettled
 from tests.faults.inflict import Undo, inflict
@@ -18,7 +20,9 @@ from tests.faults.model import install_quick
 from tests.faults.phantoms import make_series
 from tests.faults.schedule import KINDS, Fault, schedule
 from tests.faults.site import ROOT, BrokenSite, broken_site, unable
+from tests.postgresql import PostgreSql, postgresql
 
+LEDGERS = ("sqlite", "postgresql")
 SENDERS = ("MR1", "MR2", "MR3", "MR4")
 GIVES_UP_SECONDS = 180.0
 
@@ -57,14 +61,46 @@ def install(folder: Path) -> Weights:
 
 
 def run(
-    folder: Path, weights: Weights, seed: int, series: int, seconds: float, settle_seconds: float = 240.0
+    folder: Path,
+    weights: Weights,
+    seed: int,
+    series: int,
+    seconds: float,
+    settle_seconds: float = 240.0,
+    ledger: str = "sqlite",
 ) -> Run:
-    """Send so many series over so many seconds while the faults of this seed strike; wait for the end; audit."""
+    """Send so many series over so many seconds while the faults of this seed strike; wait for the end; audit.
+
+    `ledger` is one of `LEDGERS`.
+    """
+    with _database(ledger) as database:
+        return _run(folder, weights, database, seed, series, seconds, settle_seconds)
+
+
+@contextmanager
+def _database(ledger: str) -> Iterator[PostgreSql | None]:
+    """A server that the run has for itself, in a folder that the server's own user can reach; None for a file."""
+    if ledger == "sqlite":
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name, postgresql(Path(name), free_port()) as server:
+        yield server
+
+
+def _run(
+    folder: Path,
+    weights: Weights,
+    database: PostgreSql | None,
+    seed: int,
+    series: int,
+    seconds: float,
+    settle_seconds: float,
+) -> Run:
     journals = folder / "senders"
     journals.mkdir(parents=True)
     made = make_series(folder / "series", seed, series, SENDERS)
-    with broken_site(folder, weights.models, weights.submodels) as site:
-        left_out = unable(site.machines)
+    with broken_site(folder, weights.models, weights.submodels, database) as site:
+        left_out = unable(site)
         faults = schedule(seed, seconds, [kind for kind in KINDS if kind not in left_out])
         write_load(Load(site.node, made, journals, seed, seconds, GIVES_UP_SECONDS), folder / "load.json")
         began = time.monotonic()

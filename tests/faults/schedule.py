@@ -55,8 +55,9 @@ KINDS: dict[str, Kind] = {
     "archive mute": Kind(("archive",), (3.0, 6.0)),
     "cut network": Kind(("",), (4.0, 8.0)),
     "set clock": Kind(WORKERS, (8.0, 15.0), (-120.0, -15.0, 15.0, 120.0)),
+    "crash postgresql": Kind(("postgresql",), (2.0, 6.0), also=1),
 }
-"""Every kind that this machine is able to inflict strikes at least once in a run."""
+"""Every kind that can be inflicted on this machine and this site strikes at least once in a run."""
 LEAD_SECONDS = 2.0
 """Before the first fault."""
 

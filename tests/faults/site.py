@@ -20,6 +20,7 @@ from tests.faults.machines import Machines, machines, why_not
 from tests.faults.model import NAME
 from tests.faults.processes import Keeper
 from tests.faults.schedule import WORKERS
+from tests.postgresql import PostgreSql
 
 START_SECONDS = 90.0
 LEASE_SECONDS = 4.0
@@ -53,6 +54,7 @@ contradiction = "deliver"
 
 [storage]
 redis = "redis://127.0.0.1:{redis_port}/0"
+ledger = "{ledger}"
 
 [web]
 host = "{inside}"
@@ -76,10 +78,13 @@ class BrokenSite:
     node: Node
     redis_socket: Path
     web_url: str
+    database: PostgreSql | None
+    """The server of its ledger; None where that is an SQLite file."""
 
     @property
-    def ledger(self) -> Path:
-        return self.folder / "site" / "data" / "ledger.sqlite"
+    def ledger(self) -> str:
+        """SQLAlchemy URL."""
+        return ledger_url(self.folder, self.database)
 
     @property
     def incoming(self) -> Path:
@@ -95,15 +100,20 @@ class BrokenSite:
         return self.folder / f"clock-{worker}"
 
 
+def ledger_url(folder: Path, database: PostgreSql | None) -> str:
+    """SQLAlchemy URL of the ledger of a run, on the site's machine and here."""
+    return database.socket_url if database else f"sqlite:///{folder}/site/data/ledger.sqlite"
+
+
 @contextmanager
-def broken_site(folder: Path, models: Path, submodels: Path) -> Iterator[BrokenSite]:
+def broken_site(folder: Path, models: Path, submodels: Path, database: PostgreSql | None) -> Iterator[BrokenSite]:
     """Start everything; give it when the receiver answers."""
     home = folder / "site"
     home.mkdir(parents=True)
     keeper = Keeper()
     with machines(home / "data" / "incoming") as two:
         try:
-            site = _started(folder, home, two, keeper, models, submodels)
+            site = _started(folder, home, two, keeper, models, submodels, database)
             _wait_for(site.node)
             keeper.start()
             yield site
@@ -111,16 +121,19 @@ def broken_site(folder: Path, models: Path, submodels: Path) -> Iterator[BrokenS
             keeper.close()
 
 
-def _started(folder: Path, home: Path, two: Machines, keeper: Keeper, models: Path, submodels: Path) -> BrokenSite:
+def _started(
+    folder: Path, home: Path, two: Machines, keeper: Keeper, models: Path, submodels: Path,
+    database: PostgreSql | None,
+) -> BrokenSite:  # fmt: skip
     port, archive_port, redis_port, web_port = (free_port() for _ in range(4))
     text = SITE_TOML.format(
         inside=two.inside, outside=two.outside, port=port, archive_port=archive_port, redis_port=redis_port,
         web_port=web_port, archive_aet=ARCHIVE_AET, models=models, submodels=submodels, model=NAME,
-        lease=LEASE_SECONDS,
+        lease=LEASE_SECONDS, ledger=ledger_url(folder, database),
     )  # fmt: skip
     (home / "site.toml").write_text(text)
     node, redis_socket = Node("SAGITTAL", two.inside, port), folder / "redis"
-    site = BrokenSite(folder, two, keeper, node, redis_socket, f"http://{two.inside}:{web_port}")
+    site = BrokenSite(folder, two, keeper, node, redis_socket, f"http://{two.inside}:{web_port}", database)
     site.archive_folder.mkdir()
     tell(site.archive_folder, Mood())
     python = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -156,10 +169,12 @@ def _wait_for(node: Node) -> None:
         time.sleep(0.2)
 
 
-def unable(two: Machines) -> dict[str, str]:
+def unable(site: BrokenSite) -> dict[str, str]:
     """The kinds of fault that cannot be inflicted here, and why."""
     no: dict[str, str] = {}
-    if not two.holder:
+    if site.database is None:
+        no["crash postgresql"] = "the ledger is an SQLite file"
+    if not site.machines.holder:
         no |= dict.fromkeys(("cut network", "disk full"), why_not())
     if why := clocks.why_not():
         no["set clock"] = why

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.run import Run, install, run
 from tests.faults.schedule import KINDS
+from tests.ledgers import on_postgresql
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +20,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Run]:
     """All seeds side by side: most of a run is waiting for leases and rests to end."""
     weights = install(tmp_path_factory.mktemp("weights"))
     folders = {seed: tmp_path_factory.mktemp(f"seed-{seed}") for seed in SEEDS}
+    ledger = "postgresql" if on_postgresql() else "sqlite"
+
+    def one(seed: int) -> Run:
+        return run(folders[seed], weights, seed, SERIES, SECONDS, ledger=ledger)
+
     with ThreadPoolExecutor(len(SEEDS)) as pool:
-        pending = {seed: pool.submit(run, folders[seed], weights, seed, SERIES, SECONDS) for seed in SEEDS}
+        pending = {seed: pool.submit(one, seed) for seed in SEEDS}
         return {seed: one.result() for seed, one in pending.items()}
 
 
