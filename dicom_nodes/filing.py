@@ -56,10 +56,10 @@ def file_instance(
     series = _series_folder(folder, head.series_uid)
     path = series / f"{head.sop_instance_uid}.dcm"
     header = file_header(head.sop_class_uid, head.sop_instance_uid, transfer_syntax_uid, calling_aet)
+    size_bytes = len(header) + len(data_set)
     if not (_holds(path, header, data_set) and _is_kept(path)):
         _write(path, header, data_set)
     _flush_folder(series)
-    size_bytes = len(header) + len(data_set)
     return _instance(path, head, transfer_syntax_uid, size_bytes, calling_aet, association_id)
 
 
@@ -164,11 +164,12 @@ def _series_folder(folder: Path, series_uid: str) -> Path:
 def _write(path: Path, header: bytes, data_set: bytes | memoryview) -> None:
     unfinished = path.with_name(f"{secrets.token_hex(8)}{_UNFINISHED}")
     try:
-        with unfinished.open("xb") as file:
-            file.write(header)
-            file.write(data_set)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            _write_all(descriptor, header, data_set)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
         unfinished.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -176,8 +177,17 @@ def _write(path: Path, header: bytes, data_set: bytes | memoryview) -> None:
         raise
 
 
+def _write_all(descriptor: int, header: bytes, data_set: bytes | memoryview) -> None:
+    written = os.writev(descriptor, (header, data_set))
+    for part in (header, data_set):  # the system takes 2 GiB at most at a time, and what is left of a disk
+        rest = memoryview(part)[written:]
+        written = max(0, written - len(part))
+        while len(rest):
+            rest = rest[os.write(descriptor, rest) :]
+
+
 def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

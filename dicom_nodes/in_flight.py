@@ -1,20 +1,19 @@
 """Fragments of data sets in; their bytes in memory out, within a budget that all associations share.
 
-pynetdicom gathers a whole data set in memory before anybody sees it. What would pass the budget is read from the
-network and thrown away but for its head, which says of which series it is, so that its sender can be answered
+A whole data set is gathered in memory before anybody sees it. What would pass the budget is read from the network
+and thrown away but for its head, which says of which series it is, so that its sender can be answered
 (A700: it may send again) and the association goes on.
 """
 
 import threading
-import weakref
 from io import BytesIO
 from typing import Any
 
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
-
 HEAD_BYTES = 1 << 20
 """As much of a refused data set is kept; what tells its series comes before, but in an object that nobody makes."""
+KEPT_BYTES = 1 << 20
+"""Of memory that an association keeps from one data set to the next, uncounted."""
+_GROWTH_BYTES = 16 << 20
 
 
 class Budget:
@@ -82,23 +81,67 @@ class DataSetInFlight(BytesIO):
         self.done()
 
 
-class BudgetedDimse(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom is untyped
-    """pynetdicom's gathering of messages, with each data set within the budget."""
+class DataSetReceived:
+    """An encoded data set while it is received into memory of its own; kept within a budget as `DataSetInFlight`.
 
-    def __init__(self, association: Any, budget: Budget) -> None:
-        super().__init__(association)
+    `room` gives where the next bytes go and `received` says how many went there.
+    """
+
+    def __init__(self, budget: Budget, memory: bytearray | None = None) -> None:
         self._budget = budget
-        self._data_sets: weakref.WeakSet[DataSetInFlight] = weakref.WeakSet()
+        self._memory = bytearray() if memory is None else memory
+        """May be larger than what was received, and used before."""
+        self._size = 0
+        self._own = 0
+        self.refused = False
 
-    def forget(self) -> None:
-        """Count out what came of an association that has ended."""
-        for data_set in list(self._data_sets):
-            data_set.done()
+    def room(self, wanted: int) -> memoryview:
+        """Memory for as many bytes at most; what is written there after a refusal may be thrown away."""
+        more = self._size + wanted - self._own
+        if not self.refused and more > 0:
+            if self._budget.take(more, self._own):
+                self._own += more
+            else:
+                self._refuse()
+        if len(self._memory) < self._size + wanted:
+            self._grow(max(wanted, min(len(self._memory), _GROWTH_BYTES)))
+        return memoryview(self._memory)[self._size : self._size + wanted]
 
-    def receive_primitive(self, primitive: Any) -> None:
-        """Take one P-DATA; a message that begins with it has a data set that is counted."""
-        if self.message is None:
-            self.message: Any = DIMSEMessage()
-            self.message.data_set = data_set = DataSetInFlight(self._budget)
-            self._data_sets.add(data_set)
-        super().receive_primitive(primitive)
+    def received(self, number: int) -> None:
+        """Count the bytes that were written into the last `room`."""
+        self._size += number
+        if self.refused:
+            self._size = min(self._size, HEAD_BYTES)
+
+    def add(self, fragment: bytes | memoryview) -> None:
+        """Copy a fragment to the end."""
+        self.room(len(fragment))[:] = fragment
+        self.received(len(fragment))
+
+    def getbuffer(self) -> memoryview:
+        """What was received."""
+        return memoryview(self._memory)[: self._size]
+
+    def done(self) -> bytearray | None:
+        """Its bytes are durable or not wanted; the memory, if it is worth being kept for the next one."""
+        own, self._own = self._own, 0
+        if own:
+            self._budget.give_back(own)
+        memory, self._memory, self._size = self._memory, bytearray(), 0
+        return memory if len(memory) <= KEPT_BYTES else None
+
+    def __del__(self) -> None:
+        self.done()
+
+    def _grow(self, more: int) -> None:
+        try:
+            self._memory.extend(bytes(more))
+        except BufferError:  # somebody still looks at what was in it before
+            self._memory = self._memory[: self._size] + bytes(more)
+
+    def _refuse(self) -> None:
+        self.refused = True
+        own, self._own = self._own, 0
+        self._budget.give_back(own)
+        self._size = min(self._size, HEAD_BYTES)
+        self._memory = self._memory[: self._size]

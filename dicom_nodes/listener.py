@@ -4,6 +4,7 @@ It keeps the limits: of places by calling AE title, where a rejection is transie
 exceeded), so that the sender comes again; and of bytes in memory, over all associations.
 """
 
+import contextlib
 import logging
 import socket
 import threading
@@ -16,9 +17,10 @@ from pynetdicom.sop_class import Verification, register_uid, uid_to_service_clas
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_nodes.admission import Shares, admits
-from dicom_nodes.in_flight import Budget, BudgetedDimse
+from dicom_nodes.in_flight import Budget
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_nodes.pdata import Store, take_straight
 
 REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED = 0x02, 0x03, 0x02  # PS3.8 Table 9-21
 _log = logging.getLogger(__name__)
@@ -33,11 +35,13 @@ class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom i
     silent_seconds: float | None = None
     shares: Shares = Shares()
     budget: Budget = Budget(1 << 31)
+    store: Store | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connections: dict[Any, socket.socket] = {}
         self._admitted: dict[Any, str] = {}
         self._admitting = threading.Lock()
+        self._closing = False
         super().__init__(*args, **kwargs)
         self.bind(evt.EVT_CONN_OPEN, self._on_connection)
         self.bind(evt.EVT_REQUESTED, self._on_request)
@@ -48,21 +52,20 @@ class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom i
         with self._admitting:
             self._admitted = {one: aet for one, aet in self._admitted.items() if one.is_alive()}
             standing = sum(aet == calling_aet for aet in self._admitted.values())
-            if admits(self.shares, calling_aet, standing):
+            if not self._closing and admits(self.shares, calling_aet, standing):
                 self._admitted[event.assoc] = calling_aet
                 return
         _log.warning(
-            "association rejected: its AE title has no place left",
+            "association rejected: its AE title has no place left, or this node stops",
             extra={"fields": {"calling_aet": calling_aet, "standing": standing}},
         )
         event.assoc.acse.send_reject(REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED)
         event.assoc.kill()
 
     def _on_connection(self, event: Any) -> None:
-        event.assoc.dimse = BudgetedDimse(event.assoc, self.budget)
         connection: socket.socket = event.assoc.dul.socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(self.silent_seconds)  # else a peer may fall silent within a PDU for ever
+        take_straight(event.assoc, self.budget, self.silent_seconds, self.store)
         self._connections[event.assoc] = connection
 
     def service_actions(self) -> None:
@@ -70,6 +73,17 @@ class Listener(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom i
         super().service_actions()
         self.close_the_ended()
         self.at_pause()
+
+    def shutdown(self) -> None:
+        """Listen no more, and reject what was on its way; what stands is left as it is."""
+        self._closing = True
+        super().shutdown()
+
+    def cut(self, association: Any) -> None:
+        """Close the connection of an association whose peer does not; what waits on it goes on at once."""
+        if connection := self._connections.get(association):
+            with contextlib.suppress(OSError):  # closed by the peer meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close_the_ended(self) -> None:
         """Close the sockets of ended associations: pynetdicom leaves open what the peer has closed before."""

@@ -20,8 +20,11 @@ from pynetdicom.pdu_primitives import A_ABORT
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
+from dicom_nodes.command import StoreCommand
 from dicom_nodes.commitment import Reported, answer_report, heard_as_user
+from dicom_nodes.ending import abort_all, wait_for_release
 from dicom_nodes.filing import file_instance, make_folder, note_release
+from dicom_nodes.in_flight import DataSetInFlight, DataSetReceived
 from dicom_nodes.listener import Listener, listener, prepare_pynetdicom
 from dicom_nodes.negotiation import ScpSettings, preferred, storage_classes
 from dicom_nodes.part10 import Head, HeadUnreadable, is_uid, read_head
@@ -32,6 +35,7 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PAUSE_SECONDS = 0.1
 _LONGEST_COMMENT = 64  # ErrorComment (0000,0902) is LO
 _TOO_MUCH = "too much in memory that is not on disk yet"
+_DataSet = DataSetInFlight | DataSetReceived
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +49,9 @@ class _Association:
     refused: bool = False
     """Some object was answered with a failure."""
     aborted_by_peer: bool = False
+    storing: bool = False
+    ending: Ending | None = None
+    """It ended while an instance was being stored; told when that is done."""
 
 
 class _Refusal(Exception):
@@ -66,8 +73,11 @@ class StorageScp:
     association, after its last instance.
     `refused(InstanceRefused)` precedes each failure status. `reported(CommitmentReport)` precedes the answer to a
     report on what we asked another node to keep; without it none is taken. They are called from the association's
-    own thread.
+    own threads, one at a time.
     """
+
+    straight = True
+    """C-STOREs are taken from the socket; else by pynetdicom, with the same outcome and several times slower."""
 
     def __init__(
         self,
@@ -104,6 +114,7 @@ class StorageScp:
         prepare_pynetdicom(self._settings)
         self._server = listener(self._settings, self._handlers())
         self._server.at_pause = self._notice_the_silent
+        self._server.store = self._take if self.straight else None
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": _PAUSE_SECONDS},
@@ -112,20 +123,29 @@ class StorageScp:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop listening and abort the associations that stand; an instance in hand is not answered any more."""
+    def stop(self, grace_seconds: float = 0.0) -> None:
+        """Stop listening, let series that are being sent come to their end for so long, then abort what stands.
+
+        An instance in hand is not answered any more then. Returns within the grace, `ABORT_SECONDS` and
+        `CLOSE_SECONDS`; a thread that is still writing is left, and its association is not told of as ended.
+        """
         if self._server is None or self._thread is None:
             return
-        standing = self._server.active_associations
         self._server.shutdown()
         self._thread.join()
-        for association in standing:
-            association.abort()
-        for association in standing:
-            association.join(timeout=5)
+        wait_for_release(self._under_way, grace_seconds)
+        left = abort_all(self._server.active_associations, self._server.cut)
+        if left:
+            _log.warning("associations left in the middle of an instance", extra={"fields": {"number": len(left)}})
         self._server.close_the_ended()
         self._notice_the_silent()
         self._server = self._thread = None
+
+    def _under_way(self) -> bool:
+        """Whether an association stands that has brought instances, and may have more."""
+        self._notice_the_silent()
+        with self._lock:
+            return any(each.storing or each.series_uids for each in self._standing.values())
 
     def _handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
         hears = [] if self._reported is None else [(evt.EVT_N_EVENT_REPORT, self._on_report)]
@@ -173,9 +193,13 @@ class StorageScp:
 
     def _end(self, assoc: Any, ending: Ending) -> None:
         with self._lock:
-            association = self._standing.pop(assoc, None)
-        if association is None:
-            return
+            association = self._standing.get(assoc)
+            if association is None:
+                return
+            if association.storing:
+                association.ending = association.ending or ending
+                return
+            del self._standing[assoc]
         if ending is Ending.LOST and association.aborted_by_peer:
             ending = Ending.ABORTED
         series_uids = frozenset(association.series_uids)
@@ -204,29 +228,55 @@ class StorageScp:
             self._end(assoc, Ending.LOST)
 
     def _on_c_store(self, event: Any) -> int | Dataset:
-        association = self._standing[event.assoc]
+        request = event.request
+        command = StoreCommand(
+            request.MessageID, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        )
         try:
-            instance = self._store(event.request, str(event.context.transfer_syntax), association)
+            outcome = self._take(event.assoc, command, str(event.context.transfer_syntax), request.DataSet)
+        finally:
+            request.DataSet.done()
+        status, comment = outcome or (OUT_OF_RESOURCES, "")
+        return _failure(status, comment) if status else status
+
+    def _take(
+        self, assoc: Any, command: StoreCommand, transfer_syntax_uid: str, data_set: _DataSet
+    ) -> tuple[int, str] | None:
+        """Store a data set; the Status and ErrorComment to answer, or None where the association has ended."""
+        with self._lock:
+            association = self._standing.get(assoc)
+            if association is None:
+                return None
+            association.storing = True
+        try:
+            return self._outcome(association, command, transfer_syntax_uid, data_set)
+        finally:
+            with self._lock:
+                association.storing = False
+            if association.ending:
+                self._end(assoc, association.ending)
+
+    def _outcome(
+        self, association: _Association, command: StoreCommand, transfer_syntax_uid: str, data_set: _DataSet
+    ) -> tuple[int, str]:
+        try:
+            instance = self._store(command, data_set, transfer_syntax_uid, association)
             association.series_uids.add(instance.series_uid)
             self._tell(instance)
         except _Refusal as refusal:
             association.refused = True
-            sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
-            self._refused(
-                InstanceRefused(
-                    association.calling_aet, sop_instance_uid, refusal.status, refusal.comment, refusal.series_uid
-                )
-            )
-            return _failure(refusal)
-        finally:
-            event.request.DataSet.done()
-        return 0x0000
+            told = command.sop_instance_uid, refusal.status, refusal.comment, refusal.series_uid
+            self._refused(InstanceRefused(association.calling_aet, *told))
+            return refusal.status, refusal.comment[:_LONGEST_COMMENT]
+        return 0x0000, ""
 
-    def _store(self, request: Any, transfer_syntax_uid: str, association: _Association) -> Instance:
-        data_set = request.DataSet.getbuffer()
-        if request.DataSet.refused:
+    def _store(
+        self, command: StoreCommand, received: _DataSet, transfer_syntax_uid: str, association: _Association
+    ) -> Instance:
+        data_set = received.getbuffer()
+        if received.refused:
             raise _Refusal(OUT_OF_RESOURCES, _TOO_MUCH, _series_of(data_set, transfer_syntax_uid))
-        head = _checked_head(request, data_set, transfer_syntax_uid)
+        head = _checked_head(command, data_set, transfer_syntax_uid)
         if full := self._no_room(head.series_uid in association.series_uids):
             raise _Refusal(OUT_OF_RESOURCES, full, head.series_uid)
         try:
@@ -254,23 +304,23 @@ def _series_of(data_set: memoryview, transfer_syntax_uid: str) -> str:
         return ""
 
 
-def _checked_head(request: Any, data_set: memoryview, transfer_syntax_uid: str) -> Head:
+def _checked_head(command: StoreCommand, data_set: memoryview, transfer_syntax_uid: str) -> Head:
     """The head of a data set that agrees with its C-STORE command."""
-    if not is_uid(str(request.AffectedSOPInstanceUID)):
+    if not is_uid(command.sop_instance_uid):
         raise _Refusal(CANNOT_UNDERSTAND, "ill-formed AffectedSOPInstanceUID (0000,1000)")
     try:
         head = read_head(data_set, transfer_syntax_uid)
     except HeadUnreadable as error:
         raise _Refusal(CANNOT_UNDERSTAND, str(error)) from error
-    if head.sop_instance_uid != request.AffectedSOPInstanceUID:
+    if head.sop_instance_uid != command.sop_instance_uid:
         raise _Refusal(MISMATCH, "SOPInstanceUID differs between command and data set")
-    if head.sop_class_uid != request.AffectedSOPClassUID:
+    if head.sop_class_uid != command.sop_class_uid:
         raise _Refusal(MISMATCH, "SOPClassUID differs between command and data set")
     return head
 
 
-def _failure(refusal: _Refusal) -> Dataset:
+def _failure(status: int, comment: str) -> Dataset:
     answer = Dataset()
-    answer.Status = refusal.status
-    answer.ErrorComment = refusal.comment[:_LONGEST_COMMENT]
+    answer.Status = status
+    answer.ErrorComment = comment
     return answer

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_nodes.admission import Shares
+from dicom_nodes.ending import GRACE_SECONDS
 from dicom_nodes.errors import Refused, Unreachable
 from dicom_nodes.filing import remove_unfinished, series_instances
 from dicom_nodes.negotiation import ScpSettings
@@ -23,16 +24,18 @@ from dicom_nodes.scu import count_instances
 from dicom_nodes.types import AssociationEnded, CommitmentReport, Instance, InstanceRefused
 from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
 from service.config import Site, read_site
-from service.deletion import Retainer, finish_deletions
+from service.deletion import Retainer
 from service.disk import DiskWatch, disk_watch
 from service.dispatch import dispatch, wake_waiting
 from service.jobs import IllegalTransitionError, SeriesState
+from service.leaps import Leaps, clock_file
 from service.ledger import OPEN, Ledger, open_ledger
 from service.observe import event, log_to_stderr
 from service.queue import Hints
 from service.recovery import REFUSED, found_on_disk, is_unchanged, was_told_all
 from service.redis_server import redis_url
 from service.rejections import Notes, hold_to_rejections
+from service.removal import finish_deletions
 from service.routing.site import SiteRouting
 from service.submodel import SubModel, site_submodels
 from service.sweep import Sweeper
@@ -46,6 +49,8 @@ News = Instance | AssociationEnded | InstanceRefused | tuple[str, int]
 MIB = 2**20
 TICK_SECONDS = 0.1
 SWEEP_SECONDS = 1.0
+LAST_SECONDS = 0.5
+"""When it stops: for what came in the last moments to reach the ledger."""
 
 
 @dataclass(slots=True)
@@ -71,7 +76,7 @@ class Receiver:
     ) -> None:
         self._site, self._ledger = site, ledger
         self._disk = disk or disk_watch(site)
-        self._retainer = Retainer(site, ledger, self._disk)
+        self._retainer = Retainer(site, ledger, self._disk, leaps=Leaps(clock_file(site)))
         self._routing = SiteRouting(site, submodels)
         self._sweeper = Sweeper(site, ledger, hints, self._disk)
         self._news: queue.Queue[News] = queue.Queue()
@@ -112,8 +117,8 @@ class Receiver:
                 self._keep_alive(self._tick)
         finally:
             self.stop.set()
-            self._scp.stop()
-            self._tick()
+            self._scp.stop(GRACE_SECONDS)
+            self._take_the_last()
             self._to_route.set()
             for thread in threads:
                 thread.join()
@@ -156,6 +161,13 @@ class Receiver:
             self._decided.popleft()
         for wanted in self._assembler.queries():
             threading.Thread(target=self._ask, args=(wanted,), name="count", daemon=True).start()
+
+    def _take_the_last(self) -> None:
+        """Bring the ledger up to what came while the SCP stopped; what it does not hear of is found on disk."""
+        until = time.monotonic() + LAST_SECONDS
+        self._keep_alive(self._tick)
+        while not self._news.empty() and time.monotonic() < until:
+            self._keep_alive(self._tick)
 
     def _settle(self, decided: Completed | Abandoned) -> None:
         """Write down that a series is complete or given up; the assembler says it only once."""
