@@ -8,7 +8,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -22,9 +22,10 @@ from dicom_nodes.attributes import WANTED, FrameView
 from dicom_nodes.elements import items, numbers, text
 from dicom_nodes.errors import Rule
 from dicom_nodes.facts import frame_facts, object_facts
-from dicom_nodes.pixel_size import pixel_fault
+from dicom_nodes.pixel_size import StatedSize, pixel_fault, stated_size
 from dicom_nodes.quiet import quiet_pydicom
-from dicom_nodes.scan import PIXEL_TAGS, scan
+from dicom_nodes.repeats import OWN, digest, own
+from dicom_nodes.scan import PIXEL_TAGS, Scanned, scan_elements
 from dicom_nodes.subject import subject
 from dicom_nodes.traits import TRAITS, Trait
 from dicom_nodes.types import FrameRef
@@ -34,6 +35,9 @@ UNREADABLE = (
     AttributeError, NotImplementedError, OverflowError, MemoryError, RecursionError, struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom lets through when a file is not what it says."""
+_KEPT_HEADERS = 128
+_NO_PATH, _NO_UID = Path(), "0"
+"""In place of what an image says for itself."""
 
 
 class IdentityMissingError(ValueError):
@@ -106,13 +110,14 @@ def read_headers(paths: Iterable[Path]) -> Headers:
     """Read the files' headers; what is no DICOM object is named in `unreadable`, never raised."""
     read: list[Header] = []
     unreadable: list[UnreadableFile] = []
-    for path in paths:
-        try:
-            read.append(read_header(path))
-        except IdentityMissingError as error:
-            unreadable.append(UnreadableFile(path, str(error)))
-        except UNREADABLE as error:
-            unreadable.append(UnreadableFile(path, f"{type(error).__name__} while reading the header"))
+    with quiet_pydicom():
+        for path in paths:
+            try:
+                read.append(_read(path))
+            except IdentityMissingError as error:
+                unreadable.append(UnreadableFile(path, str(error)))
+            except UNREADABLE as error:
+                unreadable.append(UnreadableFile(path, f"{type(error).__name__} while reading the header"))
     return Headers(tuple(read), tuple(unreadable))
 
 
@@ -127,19 +132,49 @@ def by_series(headers: Headers) -> Mapping[str, Headers]:
 def read_header(path: Path) -> Header:
     """Read one file up to its pixel data. Raises one of UNREADABLE where it is no DICOM object with an identity."""
     with quiet_pydicom():
-        dataset, fault = _read_until_pixels(path)
-        return _plain(path, dataset, fault)
+        return _read(path)
 
 
-def _read_until_pixels(path: Path) -> tuple[Dataset, tuple[Rule, str] | None]:
+def _read(path: Path) -> Header:
     """Read the dataset before the pixel data, and judge the size of these."""
-    with path.open("rb") as file:
-        scanned = scan(file, WANTED)
+    with path.open("rb", buffering=0) as file:
+        scanned = scan_elements(file, WANTED)
         if scanned is not None:
-            dataset, length = scanned
-            return dataset, pixel_fault(dataset, file, length)
-        file.seek(0)
-        return _read_by_pydicom(file)
+            file.seek(scanned.offset)
+            return _of_scanned(path, file, scanned)
+    with path.open("rb") as buffered:
+        return _plain(path, *_read_by_pydicom(buffered))
+
+
+_alike: dict[bytes, tuple[Header, StatedSize]] = {}
+"""Digest of what the images of a series say alike, to a header without what each says for itself."""
+
+
+def forget_headers() -> None:
+    """Drop every header that was kept; what is read is the same, at first more slowly."""
+    _alike.clear()
+
+
+def _of_scanned(path: Path, file: BinaryIO, scanned: Scanned) -> Header:
+    """Make a header; where an image before it said the same but for `OWN`, only that is read of it."""
+    its_own = own(scanned)
+    if its_own is None:
+        dataset = scanned.dataset()
+        return _plain(path, dataset, pixel_fault(stated_size(dataset), file, scanned.length))
+    key = digest(scanned)
+    if key not in _alike:
+        if len(_alike) >= _KEPT_HEADERS:
+            _alike.clear()
+        dataset = scanned.dataset(without=OWN)
+        dataset.SOPInstanceUID = _NO_UID
+        _alike[key] = _plain(_NO_PATH, dataset, None), stated_size(dataset)
+    header, size = _alike[key]
+    (frame,) = header.frames
+    uid, number = its_own.sop_instance_uid, its_own.instance_number
+    ref = replace(frame.ref, path=path, sop_instance_uid=uid)
+    frame = replace(frame, ref=ref, instance_number=_in_series(number, 0), position=its_own.position)
+    fault = pixel_fault(size, file, scanned.length)
+    return replace(header, path=path, sop_instance_uid=uid, pixel_fault=fault, frames=(frame,))
 
 
 def _read_by_pydicom(file: BinaryIO) -> tuple[FileDataset, tuple[Rule, str] | None]:
@@ -156,10 +191,10 @@ def _read_by_pydicom(file: BinaryIO) -> tuple[FileDataset, tuple[Rule, str] | No
         return dataset, (Rule.PIXEL_DATA, "there is no pixel data element")
     length = stopped_at[0]
     if deflated:  # the rest of the stream has been inflated, and so is whole
-        return dataset, pixel_fault(dataset, None, length)
+        return dataset, pixel_fault(stated_size(dataset), None, length)
     implicit, _ = dataset.original_encoding
     file.seek(8 if implicit else 12, 1)
-    return dataset, pixel_fault(dataset, file, length)
+    return dataset, pixel_fault(stated_size(dataset), file, length)
 
 
 def _plain(path: Path, dataset: Dataset, fault: tuple[Rule, str] | None) -> Header:
@@ -198,7 +233,7 @@ def _frames(path: Path, dataset: Dataset, whole: FrameView, uids: Mapping[str, s
         traits = {name: found for name, read in TRAITS.items() if (found := read(view)) is not None}
         yield Frame(
             ref=FrameRef(path, uids["SOPInstanceUID"], uids["SOPClassUID"], index + 1 if multi_frame else None),
-            instance_number=_integer(view, "InstanceNumber", 0) * 100_000 + index,
+            instance_number=_in_series(_integer(view, "InstanceNumber", 0), index),
             matrix=(_integer(view, "Rows", 0), _integer(view, "Columns", 0)),
             position=numbers(view.value("ImagePositionPatient"), 3),
             orientation=numbers(view.value("ImageOrientationPatient"), 6),
@@ -206,6 +241,10 @@ def _frames(path: Path, dataset: Dataset, whole: FrameView, uids: Mapping[str, s
             traits=MappingProxyType(traits),
             facts=frame_facts(common, view, traits),
         )
+
+
+def _in_series(instance_number: int, index: int) -> int:
+    return instance_number * 100_000 + index
 
 
 def _is_grid(view: FrameView, image_type: tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
@@ -23,7 +24,23 @@ _JPEG_FAMILY = (
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS, JPEG 2000 and HTJ2K alike
 
 
-def pixel_fault(dataset: Dataset, file: BinaryIO | None, length: int) -> tuple[Rule, str] | None:
+@dataclass(frozen=True, slots=True)
+class StatedSize:
+    """What a header says of the size of its pixel data."""
+
+    native_bytes: int | None
+    """So many bytes if they are not compressed; None where the header does not say."""
+    frames: int
+    end_marker: bytes
+    """What closes a compressed image; empty for RLE and what is not known."""
+
+
+def stated_size(dataset: Dataset) -> StatedSize:
+    """Read from a data set how large its pixel data should be."""
+    return StatedSize(native_bytes(dataset), _frame_count(dataset), _end_marker(dataset))
+
+
+def pixel_fault(size: StatedSize, file: BinaryIO | None, length: int) -> tuple[Rule, str] | None:
     """Say what is wrong with the size of the pixel data: the rule and a sentence; None where nothing is.
 
     `file` stands at the first byte of the value, or is None where its bytes are known to be all there.
@@ -33,14 +50,13 @@ def pixel_fault(dataset: Dataset, file: BinaryIO | None, length: int) -> tuple[R
     if length == 0:
         return Rule.PIXEL_DATA, "the pixel data element is empty"
     if length == UNDEFINED_LENGTH:
-        return _fragments_fault(file, _frame_count(dataset), _end_marker(dataset)) if file else None
-    expected = native_bytes(dataset)
-    if expected is None:
+        return _fragments_fault(file, size.frames, size.end_marker) if file else None
+    if size.native_bytes is None:
         return Rule.TRUNCATED, "Rows, Columns or BitsAllocated is missing, so the pixel data have no size"
     present = length if file is None else min(length, _bytes_left(file))
-    return (
-        None if present >= expected else (Rule.TRUNCATED, f"{present} of {expected} bytes of pixel data are there")
-    )
+    if present >= size.native_bytes:
+        return None
+    return Rule.TRUNCATED, f"{present} of {size.native_bytes} bytes of pixel data are there"
 
 
 def native_bytes(dataset: Dataset) -> int | None:

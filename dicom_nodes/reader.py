@@ -1,7 +1,8 @@
 """A volume in; its voxels out: float32 (z, y, x), rescaled as the header says, on the volume's affine.
 
-Any transfer syntax, 8 to 32 bits, signed or not, one frame or many in a file; each file is read once. What pydicom
-or a codec raises becomes `SeriesUnreadable` here, with the instance and the rule.
+Any transfer syntax, 8 to 32 bits, signed or not, one frame or many in a file. Plain images are read by `native`,
+all others by pydicom. What pydicom or a codec raises becomes `SeriesUnreadable` here, with the instance and the
+rule.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,8 @@ from dicom_nodes.attributes import FrameView
 from dicom_nodes.elements import numbers
 from dicom_nodes.errors import Rule, SeriesUnreadable
 from dicom_nodes.headers import UNREADABLE
-from dicom_nodes.pixel_size import UNDEFINED_LENGTH, pixel_fault
+from dicom_nodes.native import fill_native
+from dicom_nodes.pixel_size import UNDEFINED_LENGTH, pixel_fault, stated_size
 from dicom_nodes.quiet import quiet_pydicom
 from dicom_nodes.screen import REMEDIES
 from dicom_nodes.types import Volume, Voxels
@@ -40,10 +42,21 @@ def read_voxels(volume: Volume) -> Voxels:
     for z, ref in enumerate(volume.frames):
         slices.setdefault(ref.path, []).append(z)
     for path, places in slices.items():
+        if len(places) == 1 and _is_filled(array[places[0]], path, volume.frames[places[0]].frame_number):
+            continue
         fault = _fill(array, path, places, [volume.frames[z].frame_number or 1 for z in places])
         if fault is not None:
             raise _unreadable(volume, places[0], *fault)
     return Voxels(array, volume.affine)
+
+
+def _is_filled(out: npt.NDArray[np.float32], path: Path, frame_number: int | None) -> bool:
+    """Read the only image (y, x) of a file; False where it is not plain, or something is wrong with it."""
+    try:
+        with quiet_pydicom():
+            return frame_number is None and fill_native(out, path)
+    except OSError:
+        return False
 
 
 def _fill(
@@ -84,7 +97,7 @@ def _pixel_fault(dataset: FileDataset) -> tuple[Rule, str] | None:
         return Rule.TRUNCATED, "the pixel data are not there, or cut off"
     element = dataset["PixelData"]
     length = UNDEFINED_LENGTH if element.is_undefined_length else len(element.value)
-    return pixel_fault(dataset, BytesIO(element.value), length)
+    return pixel_fault(stated_size(dataset), BytesIO(element.value), length)
 
 
 def _native_syntax(implicit: bool | None, little_endian: bool | None) -> UID:

@@ -247,7 +247,7 @@ def by_both_ways(paths, monkeypatch):
     """The headers as they are scanned, and as pydicom alone reads them."""
     scanned = read_headers(paths)
     with monkeypatch.context() as patched:
-        patched.setattr("dicom_nodes.headers.scan", lambda *_: None)
+        patched.setattr("dicom_nodes.headers.scan_elements", lambda *_: None)
         return scanned, read_headers(paths)
 
 
