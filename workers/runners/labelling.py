@@ -1,8 +1,9 @@
-"""Logits in; the label map on the grid that the image came on out, one class in memory at a time.
+"""Logits in; the label map on the grid that the image came on out, a few rows or one class in memory at a time.
 
-The same label map, voxel by voxel, as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`: its
-resampling treats every class for itself, and the greatest logit of a voxel can be kept while they pass. nnU-Net
-holds all of them at once, and a copy in double precision beside.
+The same label map as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`. Where its default
+resampling is linear, all classes of a few rows are interpolated and the greatest is noted at once; with any
+other resampling each class is treated for itself, and the greatest logit of a voxel is kept while they pass.
+nnU-Net holds all classes on the whole image, and a copy in double precision beside.
 """
 
 from collections.abc import Callable
@@ -13,34 +14,108 @@ import numpy.typing as npt
 import torch
 
 from workers.runners.logits import Logits
+from workers.runners.resampling import Grids, grids, linear, nearest
+
+Heard = Callable[[float], None]
+_ROWS_BYTES = 64 * 2**20
+"""Logits that are taken up at a time, as float."""
 
 
 def label_map(
-    logits: Logits, predictor: Any, properties: dict[str, Any], class_done: Callable[[int], None]
+    logits: Logits, predictor: Any, properties: dict[str, Any], axis: int, heard: Heard
 ) -> npt.NDArray[np.uint8]:
     """The label map (z, y, x) of an image whose preprocessing left `properties`.
 
-    `class_done` hears how many classes are done; what it raises ends the work.
+    `axis` is the one that bands of the logits lie along. `heard` hears which part of the work is done, 0 to 1; what
+    it raises ends the work.
     """
+    shape = tuple(properties["shape_after_cropping_and_before_resampling"])
+    current, spacing = _spacings(predictor, properties)
+    to = grids(predictor.configuration_manager.resampling_fn_probabilities, logits.shape, shape, current, spacing)
+    if to is not None and to.order == 1:
+        found = _by_rows(logits, to, axis, heard)
+    else:
+        found = _by_class(logits, predictor, properties, heard)
+    return _uncropped(found, predictor, properties)
+
+
+def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[np.uint8]:
+    """(a, b, c): the class with the greatest linearly interpolated logit; of equal ones, the first."""
+    found = np.zeros(to.new, np.uint8)
+    rows = np.moveaxis(found, axis, 0)
+    before, after, part = _places(to, axis)
+    plane = logits.classes * max(int(np.prod(to.old)) // to.old[axis], int(np.prod(to.new)) // to.new[axis])
+    step = max(1, _ROWS_BYTES // (4 * plane))
+    for first in range(0, len(before), step):
+        end = min(first + step, len(before))
+        low, high = int(before[first]), int(after[end - 1]) + 1
+        band = torch.stack([
+            logits.band(number, axis, low, high).movedim(axis, 0) for number in range(logits.classes)
+        ], 1)  # fmt: skip
+        for row in range(first, end):
+            one = _between(band[before[row] - low], band[after[row] - low], float(part[row]))
+            rows[row] = _greatest(_plane(one, to, axis))
+        heard(end / len(before))
+    return found
+
+
+def _places(to: Grids, axis: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """As `linear`, along an axis where the nearest may have to be taken."""
+    old, new = to.old[axis], to.new[axis]
+    if to.apart != axis:
+        return linear(old, new)
+    chosen = nearest(old, new)
+    return chosen, chosen, np.zeros(new)
+
+
+def _between(before: torch.Tensor, after: torch.Tensor, part: float) -> torch.Tensor:
+    """Between two planes (class, ...) of half precision, as float."""
+    return before.float() if part == 0.0 else torch.lerp(before.float(), after.float(), part)
+
+
+def _plane(one: torch.Tensor, to: Grids, axis: int) -> torch.Tensor:
+    """One plane (class, ...) on the new grid, rounded to half precision as nnU-Net keeps it."""
+    one = one[None].contiguous(memory_format=torch.channels_last)
+    others = [other for other in range(3) if other != axis]
+    for place, other in enumerate(others, 1):
+        if to.apart == other and to.old[other] != to.new[other]:
+            one = one.index_select(1 + place, torch.from_numpy(nearest(to.old[other], to.new[other])))
+    size = [to.new[other] for other in others]
+    if list(one.shape[2:]) != size:
+        one = torch.nn.functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
+    return one[0].half().float()
+
+
+def _greatest(plane: torch.Tensor) -> npt.NDArray[np.uint8]:
+    found: npt.NDArray[np.uint8] = plane.permute(1, 2, 0).argmax(-1).to(torch.uint8).numpy()
+    return found
+
+
+def _by_class(logits: Logits, predictor: Any, properties: dict[str, Any], heard: Heard) -> npt.NDArray[np.uint8]:
+    """(a, b, c): the class with the greatest logit, each resampled by the function of the plans."""
     best: npt.NDArray[np.floating[Any]] | None = None
     found = np.zeros(properties["shape_after_cropping_and_before_resampling"], np.uint8)
     for number in range(logits.classes):
         seen = _resampled(logits.one(number), predictor, properties)
         best = seen if best is None else _greater(best, seen, found, number)
-        class_done(number + 1)
-    return _uncropped(found, predictor, properties)
+        heard((number + 1) / logits.classes)
+    return found
 
 
 def _resampled(one: torch.Tensor, predictor: Any, properties: dict[str, Any]) -> npt.NDArray[np.floating[Any]]:
     """The logits of a class on the voxels of the image, in the plans' order of axes: an array of its own."""
-    plans, configuration = predictor.plans_manager, predictor.configuration_manager
-    spacing = [properties["spacing"][axis] for axis in plans.transpose_forward]
     shape = properties["shape_after_cropping_and_before_resampling"]
-    current = configuration.spacing
-    if len(current) != len(shape):
-        current = [spacing[0], *current]
+    current, spacing = _spacings(predictor, properties)
+    configuration = predictor.configuration_manager
     seen = np.asarray(configuration.resampling_fn_probabilities(one, shape, current, spacing))[0]
     return seen if seen.flags.owndata and seen.flags.writeable else np.array(seen)
+
+
+def _spacings(predictor: Any, properties: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Of the logits and of the image, in the plans' order of axes; a 2-D network keeps the distance of slices."""
+    spacing = [properties["spacing"][axis] for axis in predictor.plans_manager.transpose_forward]
+    current = list(predictor.configuration_manager.spacing)
+    return (current if len(current) == len(spacing) else [spacing[0], *current]), spacing
 
 
 def _greater(

@@ -26,6 +26,11 @@ class Logits(Protocol):
         """How many there are, the background with them."""
         ...
 
+    @property
+    def shape(self) -> Shape:
+        """(a, b, c)."""
+        ...
+
     def one(self, number: int) -> torch.Tensor:
         """(1, a, b, c) of one class."""
         ...
@@ -50,6 +55,12 @@ class InMemory:
         """As `Logits.classes`."""
         return int(self.whole.shape[0])
 
+    @property
+    def shape(self) -> Shape:
+        """As `Logits.shape`."""
+        _, a, b, c = self.whole.shape
+        return int(a), int(b), int(c)
+
     def one(self, number: int) -> torch.Tensor:
         """As `Logits.one`; a view."""
         return self.whole[number : number + 1]
@@ -68,7 +79,7 @@ class OnDisk:
 
     def __init__(self, classes: int, shape: Shape, axis: int, folder: Path | None) -> None:
         """`axis` is the one that bands lie along: in the file it is the first of each class."""
-        self.classes, self._axis = classes, axis
+        self.classes, self.shape, self._axis = classes, shape, axis
         self._lying = (shape[axis], *(n for other, n in enumerate(shape) if other != axis))
         self._row = BYTES * self._lying[1] * self._lying[2]
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed at the end of the block

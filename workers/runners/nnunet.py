@@ -114,7 +114,11 @@ def load(
     installed = found.installed
     loaded = {fold: weights.read(*found.weights(fold)) for fold in found.folds}
     prepared = prediction.prepare(
-        found, loaded, mirroring_axes=installed.mirroring_axes, threads=count, device=device
+        found,
+        loaded,
+        mirroring_axes=installed.mirroring_axes,
+        threads=count,
+        device=device,
     )
     return LoadedModel(
         labels=found.plans.labels,

@@ -23,7 +23,8 @@ from workers.runners.labelling import label_map
 from workers.runners.logits import InMemory, Logits, kept
 from workers.runners.model_folder import ModelFolder
 from workers.runners.nnunet import Progress
-from workers.runners.window import Tiles, slide, tiles_of
+from workers.runners.preprocessing import preprocessed
+from workers.runners.window import Tiles, filled, slide, tiles_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +59,10 @@ class Prediction:
             classes = self.predictor.label_manager.num_segmentation_heads
             with kept(classes, (a, b, c), tiles.axis, on_disk, self.scratch) as logits:
                 self._slide(tiles, logits, progress)
+                axis = tiles.axis
                 del data, tiles
                 progress("resample", 0.0)
-                return self._labels(logits, properties, progress)
+                return self._labels(logits, properties, axis, progress)
 
     def varied(self, folds: tuple[int, ...], mirroring: bool, tile_step: float) -> "Prediction":
         """The same network and weights, run in another way; raises ModelUnusable where a fold is not loaded."""
@@ -84,14 +86,8 @@ class Prediction:
     def preprocess(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Transposed, cropped, normalised and resampled: (channel, ...) in the order and spacing of the plans."""
-        p = self.predictor
-        preprocessor = p.configuration_manager.preprocessor_class(verbose=False)
-        properties: dict[str, Any] = {"spacing": [float(mm) for mm in spacing_mm]}
-        data, _, properties = preprocessor.run_case_npy(
-            array[None], None, properties, p.plans_manager, p.configuration_manager, p.dataset_json
-        )
-        return torch.from_numpy(np.ascontiguousarray(data)), properties
+        """As `preprocessed`."""
+        return preprocessed(self.predictor, array, spacing_mm)
 
     def logits(self, data: torch.Tensor, progress: Progress) -> torch.Tensor:
         """(class, ...) on the grid of `data`, averaged over tiles, mirrored tiles and folds."""
@@ -103,18 +99,25 @@ class Prediction:
 
     def export(self, logits: torch.Tensor, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
         """The label map (z, y, x) on the grid that the array came on."""
-        return self._labels(InMemory(logits), properties, lambda *_: None)
+        return self._labels(InMemory(logits), properties, 0, lambda *_: None)
 
     def _slide(self, tiles: Tiles, logits: Logits, progress: Progress) -> None:
         axes = self.predictor.allowed_mirroring_axes if self.predictor.use_mirroring else None
         runs = len(tiles.places) * (1 << len(axes or ())) * len(self.folds)
         done = iter(range(1, runs + 1))
         progress("network", 0.0)
-        slide(self.predictor, tiles, logits, lambda: progress("network", next(done) / runs))
+        slide(self.predictor, self._networks(), tiles, logits, lambda: progress("network", next(done) / runs))
 
-    def _labels(self, logits: Logits, properties: dict[str, Any], progress: Progress) -> npt.NDArray[np.uint8]:
-        classes = logits.classes
-        return label_map(logits, self.predictor, properties, lambda n: progress("resample", n / classes))
+    def _networks(self) -> Iterator[torch.nn.Module]:
+        """That of each fold, ready to run on the device, one after another."""
+        p = self.predictor
+        for weights in p.list_of_parameters:
+            yield filled(p, weights)
+
+    def _labels(
+        self, logits: Logits, properties: dict[str, Any], axis: int, progress: Progress
+    ) -> npt.NDArray[np.uint8]:
+        return label_map(logits, self.predictor, properties, axis, lambda part: progress("resample", part))
 
 
 def prepare(
@@ -127,8 +130,8 @@ def prepare(
 ) -> Prediction:
     """The predictor for `found` with the weights of its folds; run it plainly, or as `varied` says.
 
-    `mirroring_axes` are those that the checkpoint allows; mirroring itself is off. Raises ModelUnusable where the
-    weights do not fit the plans.
+    `mirroring_axes` are those that the checkpoint allows; mirroring itself is off. Raises ModelUnusable where
+    the weights do not fit the plans.
     """
     folds = tuple(weights)
     saved = [dict(one) for one in weights.values()]

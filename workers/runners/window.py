@@ -6,7 +6,8 @@ and given away at once; what waits is as deep as one patch along the first axis 
 """
 
 import contextlib
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -52,23 +53,36 @@ def tiles_of(predictor: Any, data: torch.Tensor) -> Tiles:
     return Tiles(image, tuple(inside[1:]), places, next(varied, 0))
 
 
-def slide(predictor: Any, tiles: Tiles, kept: Logits, tile_done: Callable[[], None]) -> None:
-    """Run every fold on every tile and keep the mean of the folds; what `tile_done` raises ends it at once.
+def filled(predictor: Any, weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """The predictor's own network with the weights of a fold, on its device."""
+    network: torch.nn.Module = predictor.network
+    network.load_state_dict(weights)
+    return network.to(predictor.device).eval()
+
+
+def slide(
+    predictor: Any,
+    networks: Iterable[torch.nn.Module],
+    tiles: Tiles,
+    kept: Logits,
+    tile_done: Callable[[], None],
+) -> None:
+    """Run the network of every fold on every tile and keep the mean; what `tile_done` raises ends it at once.
 
     `kept` has the shape of the data without padding. Raises torch's OutOfMemoryError or a RuntimeError where the
     memory does not suffice, and RuntimeError for logits that are not finite.
     """
-    folds = predictor.list_of_parameters
-    hook = predictor.network.register_forward_hook(lambda *_: tile_done())
-    try:
-        with torch.inference_mode():
-            for number, weights in enumerate(folds):
-                predictor.network.load_state_dict(weights)
-                predictor.network.to(predictor.device).eval()
-                divided_by = len(folds) if number == len(folds) - 1 else 1
-                _one_fold(predictor, tiles, partial(_keep, kept, tiles, number > 0, divided_by))
-    finally:
-        hook.remove()
+    folds = len(predictor.list_of_parameters)
+    running = copy.copy(predictor)
+    for number, network in enumerate(networks):
+        running.network = network
+        hook = network.register_forward_hook(lambda *_: tile_done())
+        try:
+            with torch.inference_mode():
+                divided_by = folds if number == folds - 1 else 1
+                _one_fold(running, tiles, partial(_keep, kept, tiles, number > 0, divided_by))
+        finally:
+            hook.remove()
 
 
 def _one_fold(predictor: Any, tiles: Tiles, give: Callable[[int, torch.Tensor, torch.Tensor], None]) -> None:
@@ -101,14 +115,23 @@ def _add(
     seen = tiles.image[_narrowed(predictor, place)][None].contiguous().to(predictor.device)
     with _autocast(predictor.device):
         found = predictor._internal_maybe_mirror_and_predict(seen)[0]
-    found *= gaussian
     here = list(_narrowed(predictor, place))
     if not isinstance(here[1 + tiles.axis], int):
         here[1 + tiles.axis] = slice(0, gaussian.shape[gaussian.ndim - 3 + tiles.axis])
     else:
         here[1 + tiles.axis] = 0
-    sums[tuple(here)] += found
+    _add_weighted(sums[tuple(here)], found, gaussian)
     weights[tuple(here[1:])] += gaussian
+
+
+def _add_weighted(sums: torch.Tensor, found: torch.Tensor, gaussian: torch.Tensor) -> None:
+    """Add what was found (class, ...), weighted; on a CPU class by class, which stays in its cache."""
+    if found.device.type != "cpu":
+        sums += found.mul_(gaussian)
+        return
+    weight = gaussian.to(found.dtype)
+    for here, one in zip(sums, found, strict=True):
+        here.add_(one * weight)
 
 
 def _keep(
