@@ -11,6 +11,7 @@ from service.ledger_backfill import BackfillLedger
 from service.ledger_deletions import DeletionLedger
 from service.ledger_jobs import JobLedger
 from service.ledger_series import OPEN, SeriesLedger
+from service.ledger_taken_back import TakenBackLedger
 from service.ledger_tallies import TallyLedger
 from service.ledger_withdrawals import WithdrawalLedger
 from service.records import open_database
@@ -23,7 +24,9 @@ def open_ledger(url: str, *, actor: str, now: Callable[[], float] = time.time) -
     return Ledger(open_database(url), actor, now)
 
 
-class Ledger(DeletionLedger, SeriesLedger, JobLedger, WithdrawalLedger, BackfillLedger, TallyLedger):
+class Ledger(
+    DeletionLedger, SeriesLedger, JobLedger, WithdrawalLedger, TakenBackLedger, BackfillLedger, TallyLedger
+):
     """The record of one site; safe to use from several threads and processes."""
 
 

@@ -1,6 +1,6 @@
 """What the ledger knows of studies that are fetched from an archive, and of what failed in a span of time."""
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select
 from sqlalchemy import insert as insert_into
 
 from service import schema
@@ -54,19 +54,23 @@ class BackfillLedger(Records):
         `containing` is a part of their reason, in any letter case.
         """
         t = schema.jobs
-        wanted = (t.c.state == JobState.FAILED, *_failed_between(t, since, until, containing))
+        wanted = _failed_between(t, since, until, containing)
         with self._engine.connect() as c:
             return every(c, Job, select(t).where(*wanted).order_by(t.c.updated_at, t.c.id))
 
     def failed_series(self, since: float, until: float, containing: str = "") -> list[SeriesRecord]:
         """The series that failed in that time, as `failed_jobs`."""
         t = schema.series
-        wanted = (t.c.state == SeriesState.FAILED, *_failed_between(t, since, until, containing))
+        wanted = _failed_between(t, since, until, containing)
         with self._engine.connect() as c:
             return every(c, SeriesRecord, select(t).where(*wanted).order_by(t.c.updated_at, t.c.series_uid))
 
 
 def _failed_between(t: Table, since: float, until: float, containing: str) -> tuple[ColumnElement[bool], ...]:
-    """What a row that failed in this time looks like; what failed changes only by its next transition."""
+    """What a row that failed in this time looks like; what failed changes only by its next transition.
+
+    The state is written into the statement, which is how a database knows the index of failed rows for the one.
+    """
+    failed = t.c.state == bindparam("failed", "failed", literal_execute=True)
     reason = t.c.reason.icontains(containing, autoescape=True)
-    return t.c.updated_at >= since, t.c.updated_at < until, reason
+    return failed, t.c.updated_at >= since, t.c.updated_at < until, reason

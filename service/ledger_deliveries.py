@@ -189,6 +189,20 @@ class DeliveryLedger(RestLedger):
                 self._fail_reports(c, delivery)
             self._settle_job(c, delivery.job_id)
 
+    def hand_back(self, delivery: Delivery, pause_seconds: float, cause: str) -> bool:
+        """Undo `claim_delivery`: no attempt is counted, and others may take it after a pause; False if it ended."""
+        t, due = schema.deliveries, self.now() + pause_seconds
+        lease = and_(t.c.attempts == delivery.attempts, t.c.next_attempt_at == delivery.next_attempt_at)
+        claim = (t.c.id == delivery.id, t.c.state == DeliveryState.WAITING, lease)
+        values = {"attempts": delivery.attempts - 1, "next_attempt_at": due, "updated_at": self.now()}
+        with self._write() as c:
+            self._job_of(c, delivery.id)
+            self._probe_over(c, delivery.destination, delivery.next_attempt_at, due)
+            if not c.execute(t.update().where(*claim).values(**values)).rowcount:
+                return False
+            self._log(c, "delivery", str(delivery.id), delivery.state, delivery.state, cause)
+        return True
+
     def _fail_reports(self, c: Connection, delivery: Delivery) -> None:
         """What refers to segments is not sent where the object that has them was refused."""
         d, o = schema.deliveries, schema.objects

@@ -8,6 +8,8 @@ from service.records import Records, every, one, put
 
 FAILURES_BEFORE_REST = 3
 """Attempts in a row that find a destination unreachable before all that go there wait."""
+_SAME_SECONDS = 5.0
+"""A claim and its probe are written in one transaction."""
 
 
 class RestLedger(Records):
@@ -33,6 +35,12 @@ class RestLedger(Records):
         until = {"rests_until": self.now() + lease_seconds}
         c.execute(t.update().where(t.c.destination == destination).values(**until))
         return True
+
+    def _probe_over(self, c: Connection, destination: str, lease_until: float, until: float) -> None:
+        """Let another go first in place of a delivery whose lease began with the probe; a rest of others stays."""
+        t = schema.rests
+        probe = (t.c.rests_until >= lease_until, t.c.rests_until < lease_until + _SAME_SECONDS)
+        c.execute(t.update().where(t.c.destination == destination, *probe).values(rests_until=until))
 
     def answered(self, destination: str) -> None:
         """A destination answered, whatever it said: nothing waits for it any more."""

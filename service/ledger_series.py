@@ -13,6 +13,8 @@ from service.records import Records, every, one, only
 
 OPEN = "open"
 """An association that has not ended."""
+REFUSALS_KEPT = 100_000
+"""What is refused belongs to no series that would bound it: a sender of broken objects would fill the disk."""
 
 
 class SeriesLedger(Records):
@@ -86,10 +88,12 @@ class SeriesLedger(Records):
             return every(c, SeriesRecord, query)
 
     def refused(self, calling_aet: str, sop_instance_uid: str, status: int, reason: str) -> None:
-        """Record an object that was not accepted."""
+        """Record an object that was not accepted, and forget the oldest of very many."""
         row = {"at": self.now(), "calling_aet": calling_aet, "sop_instance_uid": sop_instance_uid[:128]}
+        t = schema.refusals
         with self._write() as c:
-            c.execute(insert_into(schema.refusals).values(status=status, reason=reason, **row))
+            added = c.execute(insert_into(t).values(status=status, reason=reason, **row).returning(t.c.id))
+            c.execute(t.delete().where(t.c.id <= added.scalar_one() - REFUSALS_KEPT))
 
     def refusals(self, limit: int = 200) -> list[dict[str, object]]:
         """The objects that were not accepted, the latest first."""

@@ -13,11 +13,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
 
 UID = String(64)
+_FAILED = text("state = 'failed'")
 
 series = Table(
     "series",
@@ -38,6 +40,7 @@ series = Table(
     Index("ix_series_state_heard", "state", "last_heard_at"),
     Index("ix_series_study_uid", "study_uid"),
     Index("ix_series_last_heard_at", "last_heard_at"),
+    Index("ix_series_failed", "state", "updated_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
 )
 
 jobs = Table(
@@ -71,6 +74,7 @@ jobs = Table(
     Index("ix_jobs_lease_until", "lease_until"),
     Index("ix_jobs_series_uid", "series_uid"),
     Index("ix_jobs_created_at", "created_at"),
+    Index("ix_jobs_failed", "state", "updated_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
 )
 
 volumes = Table(
@@ -162,6 +166,7 @@ withdrawals = Table(
     Column("sends", Boolean, nullable=False),
     Column("settled", Boolean, nullable=False),
     Column("at", Float, nullable=False),
+    Index("ix_withdrawals_settled", "settled"),
 )
 """Jobs whose objects are to be rejected wherever they are stored."""
 

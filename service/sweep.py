@@ -58,6 +58,7 @@ class Sweeper:
         for job in self._silence.of(self.ledger.held_jobs()):
             self._take_back(job)
         settle_withdrawals(self.site, self.ledger)
+        self.ledger.end_taken_back()
         self.ledger.fold()
         self._all_again |= self.hints.was_emptied()
         with self._telling:

@@ -12,10 +12,11 @@ down_revision = "0007"
 
 COUNTED = {"series": "series", "jobs": "job"}
 """Table to subject."""
+_FAILED = sa.text("state = 'failed'")
 
 
 def upgrade() -> None:
-    """Add the table `tallies` with what stands where now, its triggers, and three indexes in place of two."""
+    """Add the table `tallies` with what stands where now, its triggers, and six indexes in place of two."""
     op.create_table(
         "tallies",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -37,6 +38,11 @@ def upgrade() -> None:
     op.create_index("ix_series_state_heard", "series", ["state", "last_heard_at"])
     op.create_index("ix_jobs_state_created", "jobs", ["state", "created_at"])
     op.create_index("ix_jobs_lease_until", "jobs", ["lease_until"])
+    op.create_index("ix_withdrawals_settled", "withdrawals", ["settled"])
+    for table in COUNTED:
+        op.create_index(
+            f"ix_{table}_failed", table, ["state", "updated_at"], sqlite_where=_FAILED, postgresql_where=_FAILED
+        )
 
 
 def _sqlite(table: str, subject: str) -> list[str]:
