@@ -2,14 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dicom_nodes.errors import SagittalError
-from dicom_nodes.types import Node
+from service.later import LaterCommand
+
+if TYPE_CHECKING:
+    from dicom_nodes.types import Node
 
 
 class _Group(click.Group):
@@ -33,7 +38,9 @@ def main() -> None:
     """MR series in over DICOM, DICOM-SEG back in the PACS."""
 
 
-def _node(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Node, ...]:
+def _node(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple["Node", ...]:
+    from dicom_nodes.types import Node  # noqa: PLC0415
+
     nodes = []
     for value in values:
         aet, at, address = value.partition("@")
@@ -51,7 +58,7 @@ def _node(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]
 @click.option("--port", default=11112, show_default=True)
 @click.option("--web-port", default=8042, show_default=True)
 @click.option("--send-to", multiple=True, required=True, callback=_node, help="AET@HOST:PORT; may be repeated.")
-def init(folder: Path, aet: str, host: str, port: int, web_port: int, send_to: tuple[Node, ...]) -> None:
+def init(folder: Path, aet: str, host: str, port: int, web_port: int, send_to: tuple["Node", ...]) -> None:
     """Write a commented site.toml into FOLDER."""
     from service.config import read_site  # noqa: PLC0415
     from service.site_template import site_toml  # noqa: PLC0415
@@ -159,26 +166,48 @@ def demo(folder: Path, seed: int, keep_running: bool) -> None:
     raise SystemExit(run(folder, seed, keep_running))
 
 
-def _register() -> None:
-    from service.doctor_cli import doctor  # noqa: PLC0415
+def _jobs() -> click.Command:
     from service.jobs_cli import jobs  # noqa: PLC0415
-    from service.models_cli import models  # noqa: PLC0415
-    from service.pull_cli import pull  # noqa: PLC0415
-    from service.results_cli import results  # noqa: PLC0415
     from service.retry_cli import retry  # noqa: PLC0415
-    from service.route_cli import assign, replay, route  # noqa: PLC0415
-    from service.storage_cli import storage  # noqa: PLC0415
+    from service.route_cli import assign  # noqa: PLC0415
 
     jobs.add_command(assign)
     jobs.add_command(retry)
-    main.add_command(jobs)
-    main.add_command(doctor)
-    main.add_command(pull)
-    main.add_command(results)
-    main.add_command(storage)
-    main.add_command(route)
-    main.add_command(replay)
-    main.add_command(models(_hand_over))
+    return jobs
 
 
-_register()
+def _models() -> click.Command:
+    from service.models_cli import models  # noqa: PLC0415
+
+    return models(_hand_over)
+
+
+def _of(module: str, name: str) -> Callable[[], click.Command]:
+    def load() -> click.Command:
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    return load
+
+
+LATER: Mapping[str, tuple[str, Callable[[], click.Command]]] = MappingProxyType({
+    "jobs": ("Series and jobs: list (the default), show ID, retry ID, rerun JOB; release JOB or reject JOB that is"
+             " held.", _jobs),
+    "doctor": ("Look at everything a site needs, and say what to do where something is not well.",
+               _of("service.doctor_cli", "doctor")),
+    "pull": ("Bring studies in from an archive: what lacks here is sent by C-MOVE to our AE title, or fetched by"
+             " WADO-RS.", _of("service.pull_cli", "pull")),
+    "results": ("The objects that were made: list, withdraw JOB, reconcile with the archive.",
+                _of("service.results_cli", "results")),
+    "storage": ("How full the disks are, who holds what, and what retention deletes when.",
+                _of("service.storage_cli", "storage")),
+    "route": ("Show where each series in FOLDER would go and why; nothing runs and nothing is written.",
+              _of("service.route_cli", "route")),
+    "replay": ("Show which past series would go elsewhere by new rules; nothing runs and nothing is written.",
+               _of("service.route_cli", "replay")),
+    "models": ("Install published weights, and look after those that are installed.", _models),
+})  # fmt: skip
+"""Name of a command to its help, as it is listed, and what imports it: `sagittal --help` imports none of them."""
+
+for _name, (_help, _load) in LATER.items():
+    main.add_command(LaterCommand(_name, _help, _load))

@@ -1,12 +1,10 @@
 """Series whose days are over → their files and those of their jobs deleted, in small bites, and on record.
 
-First the ledger says so; then each folder is renamed, then removed: what is cut off is finished later. An instance
-that was received while that went on is found by the time of its folder, and everything is put back: none is lost.
+First the ledger says so; then the folders are removed (removal.py), which may be cut off anywhere. An instance that
+is received while that goes on is found by the time of its folder, and everything is put back: none is lost.
 """
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,9 +15,11 @@ from service.config import Site
 from service.disk import DiskState, DiskWatch, shown_bytes
 from service.jobfolder import JobFolder
 from service.jobs import Job
+from service.leaps import Leaps
 from service.ledger import Ledger
 from service.ledger_deletions import Deletion, listed
 from service.observe import event
+from service.removal import carry_out, finish_deletions, is_recent
 from service.retention import Due, deletable, due
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 300.0
 """Between two rounds through all that lies on disk."""
 BITE_SECONDS = 0.2
-RECENT_SECONDS = 3600.0
-"""What came so shortly before a series was to go keeps it, whether or not the ledger has heard of it."""
-ASIDE = ".deleted-"
 _AT_ONCE = 200
 
 
@@ -62,13 +59,18 @@ class Retainer:
     ledger: Ledger
     disk: DiskWatch
     now: Callable[[], float] = time.monotonic
+    leaps: Leaps | None = None
+    """None where a person asked for it, and answers for the clock."""
     _round: Iterator[None] | None = None
     _next_round_at: float = float("-inf")
     deleted: int = field(default=0, init=False)
     """How many series since this began."""
 
     def bite(self, seconds: float = BITE_SECONDS) -> None:
-        """Go on with the round for so long, or begin one when it is time."""
+        """Go on with the round for so long, or begin one when it is time and the clock can be believed."""
+        if self.leaps is not None and not self.leaps.believed():
+            self._round = None
+            return
         if self._round is None:
             if self.now() < self._next_round_at:
                 return
@@ -105,14 +107,14 @@ def delete_series(site: Site, ledger: Ledger, series_uid: str, early: bool = Fal
     found = None if stand is None else due(stand, site.retention)
     if stand is None or found is None or not deletable([found], at, early):
         return False
-    if _is_recent(site.incoming / series_uid, at):
+    if is_recent(site.incoming / series_uid, at):
         return False
     because = found.because if found.at <= at else "its results are stored, and the disk is low"
     gone = [_deletion(site.incoming / series_uid, "series", series_uid, at, because)]
     for job in stand.jobs:
         keep_header(site, ledger, job)
         gone.append(_deletion(site.jobs / job.id, "job", job.id, at, because))
-    if not ledger.delete_files(stand, gone) or not _carry_out(site, ledger, gone):
+    if not ledger.delete_files(stand, gone) or not carry_out(site, ledger, gone):
         return False
     told = {"files": sum(each.files for each in gone), "bytes": sum(each.bytes for each in gone)}
     event(log, logging.INFO, "files deleted", series_uid=series_uid, because=because, **told)
@@ -145,68 +147,3 @@ def keep_header(site: Site, ledger: Ledger, job: Job) -> None:
     from dicom_nodes.encode.rejection import header_for_notes  # noqa: PLC0415  heavy, and rare
 
     JobFolder(site.folder, site.kept.name).save_object(job.id, header_for_notes(Path(made.path)))
-
-
-def finish_deletions(site: Site, ledger: Ledger) -> None:
-    """Carry out what was decided and cut off; to be called before the receiver looks at what lies on disk."""
-    open_: dict[str, list[Deletion]] = {}
-    for each in ledger.unfinished_deletions():
-        job = ledger.job(each.subject_id) if each.subject == "job" else None
-        open_.setdefault(job.series_uid if job else each.subject_id, []).append(each)
-    for some in open_.values():
-        _carry_out(site, ledger, some)
-
-
-def _carry_out(site: Site, ledger: Ledger, gone: list[Deletion]) -> bool:
-    """Rename, look whether anything came meanwhile, remove; False where it did and all is put back."""
-    aside = [(each, _set_aside(site, each)) for each in gone]
-    came = any(_is_recent(path, each.at) for each, path in aside if each.subject == "series")
-    for each, path in aside:
-        if came:
-            _put_back(path, _folder(site, each))
-            said = "files kept: instances came while they were deleted"
-            ledger.files_are_back(each.subject, each.subject_id, said)
-            continue
-        shutil.rmtree(path, ignore_errors=True)
-        if path.exists():
-            event(log, logging.ERROR, "files cannot be deleted", subject=each.subject, id=each.subject_id)
-        else:
-            ledger.deletion_finished(each)
-    return not came
-
-
-def _folder(site: Site, gone: Deletion) -> Path:
-    return (site.incoming if gone.subject == "series" else site.jobs) / gone.subject_id
-
-
-def _set_aside(site: Site, gone: Deletion) -> Path:
-    folder = _folder(site, gone)
-    aside = folder.with_name(f"{ASIDE}{gone.subject_id}")
-    if not aside.exists() and folder.exists():
-        folder.rename(aside)
-    return aside
-
-
-def _is_recent(folder: Path, at: float) -> bool:
-    """Whether anything was received in it about when it was to go, be it again: the SCP sets the folder's time."""
-    try:
-        return folder.stat().st_mtime > at - RECENT_SECONDS
-    except FileNotFoundError:
-        return False
-
-
-def _put_back(aside: Path, folder: Path) -> None:
-    """Undo `_set_aside`; the folder's time, which tells of the last instance, stays what it was."""
-    if not aside.exists():
-        return
-    if not folder.exists():
-        aside.rename(folder)
-        return
-    last = max(folder.stat().st_mtime_ns, aside.stat().st_mtime_ns)
-    for path in list(aside.iterdir()):
-        if (folder / path.name).exists():  # it came once more since
-            path.unlink()
-        else:
-            path.rename(folder / path.name)
-    os.utime(folder, ns=(last, last))
-    aside.rmdir()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.config import Site
-from service.deletion import ASIDE, find_due, sizes_of
+from service.deletion import find_due, sizes_of
 from service.disk import Volume, places
 from service.jobs import Job, SeriesRecord
 from service.ledger import Ledger
+from service.removal import ASIDE
 from service.retention import Due
 
 UNKNOWN = "unknown to the ledger"

@@ -12,6 +12,7 @@ from service.config import read_site
 from service.deletion import Retainer
 from service.disk import DiskState, disk_watch, problem, shown_bytes
 from service.jobs_cli import json_option, site_option
+from service.leaps import Leaps, clock_file
 from service.ledger import open_ledger
 from service.storage import Held, HeldSeries, Holdings, holdings
 from service.times import ago
@@ -24,13 +25,14 @@ _STATES = {DiskState.ENOUGH: "enough", DiskState.LOW: "LOW", DiskState.STOP: "ST
 @click.command()
 @site_option
 @json_option
-@click.option("--delete-now", is_flag=True, help="Delete at once what may go by now, as the receiver does.")
+@click.option("--delete-now", is_flag=True, help="Delete at once what may go by this clock, as the receiver does.")
 def storage(site_file: Path, as_json: bool, delete_now: bool) -> None:
     """How full the disks are, who holds what, and what retention deletes when."""
     site = read_site(site_file)
     ledger, disk = open_ledger(site.ledger_url, actor="operator"), disk_watch(site)
     deleted = None
     if delete_now:
+        Leaps(clock_file(site)).believe()
         retainer = Retainer(site, ledger, disk)
         for _ in retainer.round():
             pass

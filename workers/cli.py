@@ -1,6 +1,7 @@
 """The arguments of the worker processes in; a running Celery worker, or one segmented folder, out."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -39,6 +40,9 @@ from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
+BEHIND = 5
+"""Nice value of a worker that infers: where cores are scarce the receiver, which somebody waits for, goes first."""
+
 
 @click.group()
 def main() -> None:
@@ -55,6 +59,7 @@ main.add_command(install)
 def inference(site_file: Path, name: str, only: Sequence[str]) -> None:
     """Take series from the queues of the sub-models, one at a time, with the networks kept warm."""
     log_to_stderr(name)
+    os.nice(BEHIND)
     shop = _workshop(site_file, name)
     unknown = sorted(set(only) - set(shop.submodels))
     if unknown:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pydicom.uid import generate_uid
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_nodes.commitment import SAME_ASSOCIATION_SECONDS, ask_commitment
 from dicom_nodes.deliver import DESTINATIONS, Address, backoff_seconds, retryable
@@ -21,6 +22,7 @@ from service.jobs import Delivery, DeliveryState
 from service.observe import event
 from service.queue import DELIVER
 from workers.forms import not_taken, send_another_form
+from workers.stopping import LEAVE_SECONDS
 from workers.turns import Turn
 from workers.workshop import Workshop
 
@@ -36,6 +38,8 @@ ASKED_AGAIN = 4
 
 def deliver(shop: Workshop, delivery_id: int) -> None:
     """Bring one delivery one step further, once there is a place at its destination (turns.py)."""
+    if shop.stopping.asked:
+        return  # the sweeper tells another worker
     asked = shop.ledger.delivery(delivery_id)
     if asked is None:
         return
@@ -54,6 +58,8 @@ def _tell_again(shop: Workshop, turn: Turn) -> None:
 
 def _step(shop: Workshop, delivery_id: int) -> None:
     """Send the object of a delivery, or ask whether it is kept; the ledger says when."""
+    if shop.stopping.asked:  # meanwhile
+        return
     asked = shop.ledger.delivery(delivery_id)
     if asked is None:
         return
@@ -73,7 +79,17 @@ def _step(shop: Workshop, delivery_id: int) -> None:
         cause = f"destination {delivery.destination} is no longer in site.toml"
         shop.ledger.settle_delivery(delivery, DeliveryState.FAILED, cause, None)
         return
-    _attempt(shop, delivery, target)
+    with shop.stopping.handing_back(partial(_hand_back, shop, delivery)):
+        _attempt(shop, delivery, target)
+
+
+def _hand_back(shop: Workshop, delivery: Delivery) -> None:
+    """Leave a sending that goes on to another worker, once this process has ended."""
+    try:
+        if shop.ledger.hand_back(delivery, 2 * LEAVE_SECONDS, "handed back: its worker was told to stop"):
+            event(log, logging.INFO, "delivery handed back", job=delivery.job_id, to=delivery.destination)
+    except SQLAlchemyError as error:  # then its lease runs out
+        event(log, logging.ERROR, "not handed back", job=delivery.job_id, why=str(error))
 
 
 # ── C-STORE or STOW-RS ──────────────────────────────────────────────────────────────────────────────────────

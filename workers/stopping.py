@@ -12,6 +12,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from service.observe import event
 
@@ -30,6 +32,7 @@ class Stopping:
         self._seconds = seconds
         self._asked = threading.Event()
         self._deadline = math.inf
+        self._in_hand: list[Callable[[], None]] = []
 
     @property
     def asked(self) -> bool:
@@ -60,7 +63,23 @@ class Stopping:
         event(log, logging.INFO, "stopping", why=why, seconds=seconds)
         self._deadline = time.monotonic() + seconds
         self._asked.set()
+        if status == os.EX_OK:  # what a hanging step leaves behind counts as an attempt
+            threading.Thread(target=self._hand_back, args=(seconds,), name="hands back", daemon=True).start()
         threading.Thread(target=self._leave, args=(seconds, status), name="stopping", daemon=True).start()
+
+    @contextmanager
+    def handing_back(self, hand_back: Callable[[], None]) -> Iterator[None]:
+        """Call `hand_back` if the block still runs when an orderly stop is overdue; the process ends soon after."""
+        self._in_hand.append(hand_back)
+        try:
+            yield
+        finally:
+            self._in_hand.remove(hand_back)
+
+    def _hand_back(self, seconds: float) -> None:
+        time.sleep(seconds)
+        for each in list(self._in_hand):
+            each()
 
     def _leave(self, seconds: float, status: int) -> None:
         time.sleep(seconds + LEAVE_SECONDS)

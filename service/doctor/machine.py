@@ -16,6 +16,8 @@ from sqlalchemy.engine import make_url
 
 from service.disk import DiskState, Volume, disk_watch
 from service.doctor.seen import Ground, Seen, bad, ok, warning
+from service.leaps import clock_file, looked_before
+from service.times import ago
 
 SLOW_FLUSH_SECONDS = 0.25
 """A flush that takes longer holds up every C-STORE response."""
@@ -169,8 +171,12 @@ def open_files(ground: Ground) -> Iterator[Seen]:
         yield ok("no limit" if allowed == resource.RLIM_INFINITY else f"{allowed} allowed")
 
 
-def clock(_: Ground) -> Iterator[Seen]:
-    """Whether the clock is kept by a time server, and which time zone results are dated in."""
+def clock(ground: Ground) -> Iterator[Seen]:
+    """Whether the clock is kept by a time server and was not seen to leap, and in which zone results are dated."""
+    last = looked_before(clock_file(ground.site))
+    if last is not None and not last.believed:
+        advice = "Set it right if it is wrong. Else wait for that day, or use `sagittal storage --delete-now`."
+        yield warning(f"it leapt ahead by {ago(last.ahead)}: for a day, retention deletes nothing", advice)
     kept = clock_is_kept()
     if kept is None:
         yield ok("who keeps it cannot be told here")

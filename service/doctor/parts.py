@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from dicom_nodes import scu
 from dicom_nodes.errors import Refused, Unreachable
 from dicom_nodes.types import Node
 from service import schema
+from service.doctor.leases import Held, held, not_renewed
 from service.doctor.seen import Ground, Seen, bad, count, listed, ok, warning
 from service.doctor.stores import known_shapes, read_only, redis_client, shape_of
 from service.jobs import DeliveryState, JobState, SeriesState
@@ -90,8 +92,8 @@ def workers(ground: Ground) -> Iterator[Seen]:
     if missing := sorted({ENCODE, DELIVER} - answering):
         advice = "Start `sagittal up`, or `sagittal worker --role results`: nothing is sent meanwhile."
         yield bad(f"nobody serves {', '.join(missing)}", advice)
-    busy = _busy(ground)
     idle = [each.name for each in running if inference_queue(each.name) not in answering]
+    busy = _busy(ground) if idle else 0
     if idle and busy:
         yield ok(f"{count(busy, 'worker')} in the midst of a volume, answering after it")
     elif idle:
@@ -116,12 +118,11 @@ def _served(ground: Ground, needed: Collection[str]) -> dict[str, tuple[str, ...
 
 
 def _busy(ground: Ground) -> int:
-    """How many workers hold a living lease on a job that they infer."""
-    t = schema.jobs
-    living = (t.c.state == JobState.INFERRING, t.c.owner != "", t.c.lease_until >= time.time())
+    """How many workers renew their lease on a job that they infer."""
+    look = partial(held, ground, schema.jobs.c.state == JobState.INFERRING)
     try:
-        with read_only(ground.site, ground.timeout_seconds) as c:
-            return int(c.execute(select(func.count(t.c.owner.distinct())).where(*living)).scalar_one())
+        owners = {each.owner for each in look()}
+        return len(owners - {each.owner for each in not_renewed(look, ground.site.workers.lease_seconds)})
     except (SQLAlchemyError, ImportError):
         return 0
 
@@ -141,6 +142,7 @@ def jobs(ground: Ground) -> Iterator[Seen]:
                 yield ok("not counted: the ledger has another schema")
                 return
             seen = [*_counted(c), *_resting(c)]
+        seen += _left_behind(ground)
     except (SQLAlchemyError, ImportError):
         yield bad("cannot be counted", "See to the ledger first (above).")
         return
@@ -155,15 +157,27 @@ def _counted(c: Connection) -> Iterator[Seen]:
     if failed := _number(c, s, s.c.state == SeriesState.FAILED, s.c.updated_at > at - _DAY):
         advice = "Read why with `sagittal jobs`; `sagittal jobs retry SERIES` routes one again."
         yield warning(f"{count(failed, 'series', 'series')} failed in the last day", advice)
-    if dead := _number(c, t, t.c.owner != "", t.c.lease_until > 0.0, t.c.lease_until < at - DEAD_LEASE_SECONDS):
-        advice = "See that the receiver runs: its sweeper gives them to another worker."
-        yield bad(f"{count(dead, 'job')} held by a worker that is gone", advice)
     waits = (t.c.state == JobState.QUEUED, t.c.owner == "")
     oldest = c.execute(select(func.min(t.c.created_at)).where(*waits)).scalar()
     if oldest is not None:
         said = f"{count(_number(c, t, *waits), 'job')} to be begun, the oldest for {ago(at - oldest)}"
         advice = "See that the workers run; if they do, they are too few for what comes."
         yield warning(said, advice) if at - oldest > LONG_WAIT_SECONDS else ok(said)
+
+
+def _left_behind(ground: Ground) -> list[Seen]:
+    """Leases that ran out by our clock: of workers that are gone, or whose clocks are behind ours."""
+    late = partial(held, ground, schema.jobs.c.lease_until < time.time() - DEAD_LEASE_SECONDS)
+    expired = late()
+    # One that is renewed moves on, though by our clock it may have run out all the same.
+    dead = not_renewed(late, ground.site.workers.lease_seconds) if expired else frozenset[Held]()
+    if dead:
+        advice = "See that the receiver runs: its sweeper gives them to another worker."
+        return [bad(f"{count(len(dead), 'job')} held by a worker that is gone", advice)]
+    if expired:
+        advice = "Let one time server keep the clocks of all hosts: results are dated by them."
+        return [warning(f"the clock of a worker is more than {ago(DEAD_LEASE_SECONDS)} behind ours", advice)]
+    return []
 
 
 def _resting(c: Connection) -> Iterator[Seen]:

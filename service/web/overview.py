@@ -97,11 +97,11 @@ def _tile(group: Group, of_series: dict[SeriesState, int], of_jobs: dict[JobStat
     series = [(state.value, of_series.get(state, 0)) for state in SERIES_IN.get(group, ())]
     jobs = [(state.value, of_jobs.get(state, 0)) for state in JOBS_IN.get(group, ())]
     if group in (Group.HELD, Group.FAILED):  # one state by name, of two kinds of thing
-        series, jobs = [("series", series[0][1])], [("jobs", jobs[0][1])]
+        series, jobs = [("series", series[0][1])], [("job" if jobs[0][1] == 1 else "jobs", jobs[0][1])]
     counted = [*series, *jobs]
     parts = tuple(f"{number} {name}" for name, number in counted if number) if len(counted) > 1 else ()
-    number = sum(number for _, number in counted)
-    return Tile(group, number, parts)
+    total = sum(number for _, number in counted)
+    return Tile(group, total, () if parts == (f"{total} {group.value}",) else parts)
 
 
 def rows(ledger: Ledger, group: Group | None, limit: int = ROWS) -> tuple[SeriesRow, ...]:

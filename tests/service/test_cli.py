@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from service.cli import main
+from service.cli import LATER, main
 from service.config import read_site
 from service.jobs import JobState, SeriesState
 from service.ledger import Ledger, open_ledger
@@ -126,3 +126,18 @@ def test_what_waits_for_others_never_loads_torch(module: str) -> None:
     code = f"import {module}, sys; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_a_command_that_is_imported_later_is_listed_as_it_says_itself(name):
+    listed, load = LATER[name]
+
+    assert load().get_short_help_str(200) == listed
+    assert CliRunner().invoke(main, [name, "--help"]).output.startswith("Usage: main " + name)
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("numpy", "pydicom", "sqlalchemy", "alembic", "pydantic", "celery", "redis", "fastapi", "torch")
+    said = f"import sys, service.cli; print([name for name in {heavy} if name in sys.modules])"
+
+    assert subprocess.check_output([sys.executable, "-c", said], text=True).strip() == "[]"

@@ -35,12 +35,14 @@ from tests.conftest import free_port
 from tests.dicom_nodes.dicomweb import Answer, certificate, dicomweb
 from tests.dicom_nodes.pacs import SEG, pacs
 from tests.dicom_nodes.peers import answering, receiving
+from tests.ledgers import ledger_in
 from tests.service.test_ledger import SERIES, routed
 
 KOS = "1.2.840.10008.5.1.4.1.1.88.59"
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SC = "1.2.840.10008.5.1.4.1.1.7.4"
+LEASE_SECONDS = 2.0
 
 
 def ground(home: Path, target: str = "", port: int = 0, **edits: object) -> Ground:
@@ -277,20 +279,64 @@ def test_queues_that_nobody_serves_are_bad(tmp_path: Path, empty_redis: str) -> 
     assert "mrannotator" in found[1].saw and "--role inference" in found[1].advice
 
 
+@contextmanager
+def inferring(at: Ground, behind_seconds: float, renews: bool = True) -> Iterator[None]:
+    """A worker whose clock is behind ours holds a job, and renews its lease or is gone."""
+    ledger = open_ledger(at.site.ledger_url, actor="test", now=lambda: time.time() - behind_seconds)
+    job = ledger.claim_job(routed(ledger).id, JobState.QUEUED, JobState.INFERRING, "inference-1", LEASE_SECONDS)
+    assert job is not None
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_SECONDS / 4):
+            ledger.renew(job.id, "inference-1", "network", 50, LEASE_SECONDS)
+
+    thread = threading.Thread(target=renew)
+    if renews:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if renews:
+            thread.join()
+        ledger.close()
+
+
+def with_short_leases(at: Ground) -> Ground:
+    workers = at.site.workers.model_copy(update={"lease_seconds": LEASE_SECONDS})
+    return replace(at, site=at.site.model_copy(update={"workers": workers}))
+
+
+@pytest.mark.parametrize("behind_seconds", [-120.0, 0.0, 600.0])
 def test_a_worker_in_the_midst_of_a_volume_does_not_answer_and_is_known_by_its_lease(
-    tmp_path: Path, empty_redis: str
+    tmp_path: Path, empty_redis: str, behind_seconds: float
 ) -> None:
-    at = ground(tmp_path, redis=f'"{empty_redis}"')
-    ledger = open_ledger(at.site.ledger_url, actor="test")
-    ledger.claim_job(routed(ledger).id, JobState.QUEUED, JobState.INFERRING, "inference-1", 60.0)
-    ledger.close()
-    seen = list(parts.workers(at))
+    """Whatever its clock says."""
+    at = with_short_leases(ground(tmp_path, redis=f'"{empty_redis}"', ledger=f'"{ledger_in(tmp_path)}"'))
+    with inferring(at, behind_seconds):
+        seen = list(parts.workers(at))
+        how = wrong(parts.jobs(at))
     assert "encode" in only(seen).saw, "of inference it is known that somebody works"
     assert any("in the midst of a volume" in each.saw for each in seen)
+    assert [each.level for each in how] == [Level.WARNING] * (behind_seconds > 120)
+    assert all("clock of a worker" in each.saw for each in how)
+
+
+@pytest.mark.parametrize("behind_seconds", [-120.0, 600.0])
+def test_a_worker_that_died_is_not_taken_for_one_that_works_though_its_clock_was_ahead(
+    tmp_path: Path, empty_redis: str, behind_seconds: float
+) -> None:
+    at = with_short_leases(ground(tmp_path, redis=f'"{empty_redis}"', ledger=f'"{ledger_in(tmp_path)}"'))
+    with inferring(at, behind_seconds, renews=False):
+        assert "nobody serves mrannotator" in wrong(parts.workers(at))[1].saw
+        assert [each.saw for each in wrong(parts.jobs(at))] == (
+            ["1 job held by a worker that is gone"] if behind_seconds > 120 else []
+        )
 
 
 def test_failed_jobs_an_old_one_that_waits_and_a_destination_that_rests_are_told(tmp_path: Path) -> None:
-    at, now = ground(tmp_path), time.time() - 7200
+    at, now = with_short_leases(ground(tmp_path, ledger=f'"{ledger_in(tmp_path)}"')), time.time() - 7200
     ledger = open_ledger(at.site.ledger_url, actor="test", now=lambda: now)
     assert not wrong(parts.jobs(at))
     job = routed(ledger)

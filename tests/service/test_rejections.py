@@ -16,7 +16,7 @@ from dicom_nodes.scu import store
 from dicom_nodes.types import Node, Reference
 from service.dispatch import dispatch
 from service.jobs import DeliveryState, JobState, SeriesRecord, SeriesState
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.ledger_withdrawals import NOTE
 from service.queue import Hints
 from service.receiver import Receiver
@@ -26,23 +26,12 @@ from service.routing.settings import Routing
 from service.submodel import load_submodels
 from service.withdrawal import Reason, settle_withdrawals, withdraw
 from tests.dicom_nodes.peers import wait_until
-from tests.ledgers import ledger_in
+from tests.service import withdrawn_site
 from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
 D, J = DeliveryState, JobState
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
+clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from dicom_nodes.encode.rejection import header_for_notes
 from dicom_nodes.fingerprint import series_fingerprint
 from dicom_nodes.types import Laterality
-from service import deletion
+from service import deletion, removal
 from service.cli import main
 from service.config import Disk, Retention, Site
-from service.deletion import ASIDE, Retainer, finish_deletions
+from service.deletion import Retainer
 from service.disk import DiskWatch, Free
 from service.dispatch import dispatch
 from service.jobfolder import JobFolder
@@ -29,6 +29,7 @@ from service.ledger import Ledger, open_ledger
 from service.ledger_deletions import Deletion, FilesDeletedError, Stand
 from service.phantom.dicom import write_dicom
 from service.phantom.protocols import make_phantom
+from service.removal import ASIDE, GIVEN_UP, finish_deletions
 from service.retention import DAY, deletable, due
 from service.routing.settings import Routing
 from service.submodel import load_submodels
@@ -258,7 +259,7 @@ def test_what_is_received_while_it_is_deleted_is_put_back(
 ) -> None:
     clock.time += 15 * DAY
     before = sorted(files(ward))
-    rename = deletion._set_aside
+    rename = removal._set_aside
 
     def later(site: Site, gone: Deletion) -> Path:
         """The network is faster by a moment."""
@@ -267,7 +268,7 @@ def test_what_is_received_while_it_is_deleted_is_put_back(
         return rename(site, gone)
 
     with monkeypatch.context() as patch:
-        patch.setattr(deletion, "_set_aside", later)
+        patch.setattr(removal, "_set_aside", later)
         assert retained(ward) == 0
     assert sorted(files(ward)) == before
     assert ward.ledger.deletion("series", ward.volume.series_uid) is None
@@ -280,13 +281,14 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
 ) -> None:
     clock.time += 15 * DAY
     with monkeypatch.context() as patch:
-        patch.setattr(deletion, "_carry_out", lambda *_: False)
+        patch.setattr(deletion, "carry_out", lambda *_: False)
         assert retained(ward) == 0
     folder = ward.site.incoming / ward.volume.series_uid
     if cut_off != "before":
         aside = folder.rename(folder.with_name(ASIDE + folder.name))
         if cut_off == "half removed":
-            next(aside.iterdir()).unlink()
+            given_up = aside.rename(folder.with_name(GIVEN_UP + folder.name))
+            next(given_up.iterdir()).unlink()
     finish_deletions(ward.site, ward.ledger)
     assert files(ward) == []
     assert ward.ledger.unfinished_deletions() == []
@@ -296,7 +298,7 @@ def test_a_start_finds_what_came_before_the_cut(ward: Ward, clock: Clock, monkey
     clock.time += 15 * DAY
     before = sorted(files(ward))
     with monkeypatch.context() as patch:
-        patch.setattr(deletion, "_carry_out", lambda *_: False)
+        patch.setattr(deletion, "carry_out", lambda *_: False)
         retained(ward)
     folder = ward.site.incoming / ward.volume.series_uid
     os.utime(folder, (clock.time, clock.time))

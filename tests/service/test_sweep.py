@@ -10,7 +10,7 @@ from redis import Redis
 from dicom_nodes.errors import Unreachable
 from service.attempts import rest_seconds
 from service.config import Site, Workers
-from service.jobs import Job, JobState, SeriesState
+from service.jobs import DeliveryState, Job, JobState, SeriesState
 from service.ledger import Ledger, open_ledger
 from service.queue import Hints
 from service.sweep import REPEAT_SECONDS, Sweeper
@@ -99,6 +99,16 @@ def test_after_redis_was_wiped_all_work_is_hinted_in_the_next_round(
     assert waiting(empty_redis, "deliver") == 1
     sweeper.sweep()
     assert waiting(empty_redis, "deliver") == 1
+
+
+def test_what_is_on_its_way_of_a_superseded_job_is_ended_and_not_sent(
+    sweeper: Sweeper, ledger: Ledger, empty_redis: str
+) -> None:
+    job = encoded(ledger, "pacs")
+    ledger.supersede_jobs(job.series_uid, 2)
+    sweeper.sweep()
+    assert [each.state for each in ledger.deliveries(job.id)] == [DeliveryState.DROPPED]
+    assert waiting(empty_redis, "deliver") == 0
 
 
 def test_a_job_of_a_silent_worker_is_queued_again_and_after_its_attempts_it_fails(

@@ -22,6 +22,7 @@ from service.ledger import open_ledger
 from service.phantom.dicom import write_dicom
 from service.phantom.protocols import make_phantom
 from service.versions import MIGRATIONS
+from tests.service import test_migrations
 
 
 def config() -> Config:
@@ -55,9 +56,13 @@ class Database:
             connection.execute(sa.text(statement))
 
 
+url = test_migrations.url
+"""Each test runs on SQLite and on PostgreSQL."""
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.sqlite")
+def database(url: str) -> Iterator[Database]:
+    engine = sa.create_engine(url)
     yield Database(engine)
     engine.dispose()
 

@@ -321,7 +321,7 @@ def test_what_is_held_has_a_tile_of_its_own_and_says_why_and_what_to_do(client: 
     page = client.get("/", params={"show": "held"}).text
     tile = re.search(r'class="tile aside" href="/" aria-current="true">\s*<span class="number">(\d)</span>', page)
     assert tile is not None and tile[1] == "2"
-    assert "1 series · 1 jobs" in page
+    assert "1 series · 1 job<" in page
     found = rows(page)
     assert len(found) == 2
     assert any("out of order" in row and f"sagittal jobs release {job.id}" in row for row in found)

@@ -1,34 +1,22 @@
 """A result that is taken back: what waits is dropped, and a note goes where something is stored, and only there."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dicom_nodes.rejection import Title
 from service.jobs import DeliveryState, JobState, SeriesState
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.retry_cli import retry_now
 from service.withdrawal import NotWithdrawnError, Reason, settle_withdrawals, withdraw
-from tests.ledgers import ledger_in
+from tests.service import withdrawn_site
 from tests.service.test_ledger import Clock
 from tests.service.test_ledger import ledger as every_ledger  # noqa: F401  a fixture
 from tests.service.withdrawn_site import Ward
 
 D, J = DeliveryState, JobState
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
+clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ SLOW = replace(TINY, patch=(16, 64, 64), spacing_mm=(3.0, 1.5, 1.5), transpose=(
 MANY = 44
 SHAPE, SPACING_MM = (100, 112, 112), (3.0, 1.25, 1.25)
 """Its logits are 72 MiB."""
+LARGE = (128, 320, 320)
+"""50 MiB as float32."""
 
 Run = Callable[..., dict[str, Any]]
 
@@ -132,6 +134,23 @@ def test_a_run_that_is_out_of_memory_all_the_same_is_done_once_more_with_its_log
     assert first.startswith("tiny was out of memory on the CPU: ")
     assert second == "tiny is run on the CPU, logits on disk"
     assert told["found"] == plain["found"]
+
+
+def test_a_run_that_is_out_of_memory_in_every_way_is_refused_with_the_numbers_and_tried_again(many: Run) -> None:
+    """Each array of the volume is larger than what the allocator keeps or takes from its heap: none is to be had.
+
+    32 MiB is the most for which glibc does not ask the system (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    told = many(boundless=True, limit_mb=16, shape=LARGE)
+    first, second, third = told["notes"]
+    assert first.startswith("tiny was out of memory on the CPU: ")
+    assert second == "tiny is run on the CPU, logits on disk"
+    assert third.startswith("tiny was out of memory on the CPU, logits on disk: ")
+    assert re.search(
+        r"a volume of 320 x 320 x 128 voxels needs \d+ MiB of memory, \d+ MiB of disk", told["refused"]
+    )
+    assert told["again"]
+    assert told["peak_mb"] < 16
 
 
 def test_a_job_that_cost_a_worker_its_life_is_run_with_its_logits_on_disk(many: Run, plain: dict[str, Any]) -> None:

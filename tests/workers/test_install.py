@@ -1,4 +1,4 @@
-"""Installing published weights: every layout in the field, and everything that must not become a model."""
+"""Installing published weights: every layout in the field, what is asked for first, and what a kill leaves."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from dicom_nodes.errors import ModelUnusable
-from service.modelstore import STAGING, Installed, ModelStore, sha256
-from service.submodel import SubModel, load_submodels
+from service.modelstore import STAGING, ModelStore, sha256
+from service.submodel import load_submodels
+from tests.workers.installs import KNOWN, Trap, change_json, install_one, refused, save
 from tests.workers.trained import (
     SPACING_MM,
     TINY,
     TRAINED,
-    checkpoint,
     dataset_folder,
     network,
     submodel,
@@ -33,70 +32,14 @@ from tests.workers.trained import (
     zipped,
 )
 from workers.install.installing import Wish, install
-from workers.install.phantom import SHIPPED, phantom_store
-from workers.install.trainers import PLAIN
-from workers.phantom_models import calibrate
+from workers.install.phantom import SHIPPED
 from workers.phantom_models.plans import CONFIGURATION, dataset_json, plans_json
 from workers.runners import nnunet
-from workers.runners.checkpoint import read as read_checkpoint
 
 pytestmark = [
     # nnU-Net searches its packages through a deprecated loader interface.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-
-KNOWN = (submodel(),)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "models")
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Path:
-    """A model's folder, bare: plans.json, dataset.json, fold_0."""
-    return write_model(tmp_path / "plain")
-
-
-def install_one(source: Path, store: ModelStore, known: tuple[SubModel, ...] = KNOWN, **wish: Any) -> Installed:
-    (model,) = install(source, store, known, Wish(**wish)).installed
-    return model
-
-
-def refused(
-    source: Path, store: ModelStore, because: str, known: tuple[SubModel, ...] = KNOWN, **wish: Any
-) -> None:
-    """The install ends in this reason, and leaves everything as it was."""
-    before = written(store)
-    with pytest.raises(ModelUnusable, match=because):
-        install(source, store, known, Wish(**wish))
-    assert written(store) == before
-    assert not list(store.folder.glob(f"{STAGING}*"))
-
-
-def written(store: ModelStore) -> dict[Path, int]:
-    """Every file of the models, and when it was written."""
-    files = (path for path in store.folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {path: path.stat().st_mtime_ns for path in files}
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def change_plans(folder: Path, **changes: object) -> None:
-    """Change the one configuration in a model's plans."""
-    plans = json.loads((folder / "plans.json").read_text())
-    plans["configurations"][CONFIGURATION].update(changes)
-    (folder / "plans.json").write_text(json.dumps(plans))
-
-
-def save(folder: Path, fold: int = 0, **changes: object) -> None:
-    torch.save(checkpoint(**changes), folder / f"fold_{fold}" / "checkpoint_final.pth")
-
-
-# What is in the field
 
 
 @pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "folder"])
@@ -364,260 +307,6 @@ def test_an_obsolete_network_is_named_and_refused(plain: Path, store: ModelStore
     refused(plain, store, "tiny, which is obsolete: get the new one", (submodel(obsolete="get the new one"),))
 
 
-# What must not become a model
-
-
-def test_a_folder_or_zip_that_holds_no_model_says_what_it_holds(tmp_path: Path, store: ModelStore) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "cat.png").write_bytes(b"cat")
-    refused(tmp_path / "pictures", store, r"holds no model of nnU-Net v2")
-    refused(zipped(tmp_path / "pictures", tmp_path / "cat.zip"), store, r"cat\.zip: holds no model of nnU-Net v2")
-    (tmp_path / "pictures" / "weights.zip").write_bytes(b"PK")
-    refused(tmp_path / "pictures", store, r"holds an archive \(weights\.zip\), which is not opened")
-
-
-def test_a_model_of_nnunet_v1_is_named_as_such(tmp_path: Path, store: ModelStore) -> None:
-    fold = tmp_path / "Task001" / "fold_0"
-    fold.mkdir(parents=True)
-    (fold / "model_final_checkpoint.model").write_bytes(b"\x80\x02.")
-    (fold.parent / "plans.pkl").write_bytes(b"\x80\x02.")
-    refused(tmp_path / "Task001", store, r"is a model of nnU-Net v1 \(model_final_checkpoint\.model, plans\.pkl\)")
-
-
-def test_a_missing_fold_is_named(tmp_path: Path, store: ModelStore) -> None:
-    plain = write_model(tmp_path / "plain", folds=(0, 1, 3))
-    refused(plain, store, r"fold_2/checkpoint_final\.pth is missing; .* there are fold_0, fold_1, fold_3",
-            (submodel(folds=(0, 1, 2, 3)),))  # fmt: skip
-    shutil.rmtree(plain / "fold_0")
-    refused(plain, store, r"fold_0/checkpoint_final\.pth is missing")
-
-
-@pytest.mark.parametrize("name", ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"])
-def test_a_missing_or_damaged_file_is_named(plain: Path, store: ModelStore, name: str) -> None:
-    (plain / name).write_bytes(b"{ torn")
-    refused(plain, store, f"{Path(name).name}: (not readable|refused)")
-    (plain / name).unlink()
-    refused(plain, store, Path(name).name)
-
-
-def test_a_label_table_that_fits_no_system_is_refused_with_what_differs(tmp_path: Path, store: ModelStore) -> None:
-    other = write_model(tmp_path / "plain", replace(TINY, labels=("spleen", "moon")))
-    refused(other, store, "no known model: .*nearest is tiny.*missing: kidney_right.*besides: moon")
-
-
-def test_a_label_table_that_does_not_fit_the_weights_is_refused(plain: Path, store: ModelStore) -> None:
-    change_json(plain / "dataset.json", labels={"background": 0, "spleen": 1})
-    refused(plain, store, "head of 3 channels|tells 3 classes apart")
-
-
-@pytest.mark.parametrize(
-    ("labels", "because"),
-    [
-        ({"background": 0, "whole": [1, 2], "core": 2}, "overlapping regions"),
-        ({"background": 0, "spleen": 1, "kidney_right": 3}, "without a gap"),
-        ({"0": "background", "1": "spleen"}, "whole numbers"),
-        ({}, "names no labels"),
-    ],
-)
-def test_labels_that_cannot_be_run_are_refused(
-    plain: Path, store: ModelStore, labels: dict[str, object], because: str
-) -> None:
-    change_json(plain / "dataset.json", labels=labels)
-    refused(plain, store, because)
-
-
-def test_a_model_for_ct_and_one_for_two_images_are_refused(plain: Path, store: ModelStore) -> None:
-    change_json(plain / "dataset.json", channel_names={"0": "CT"})
-    refused(plain, store, "model for CT")
-    change_json(plain / "dataset.json", channel_names={"0": "T1", "1": "T2"})
-    refused(plain, store, "wants 2 images")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_numbers_are_refused(plain: Path, store: ModelStore, value: float) -> None:
-    weights = network().state_dict()
-    next(iter(weights.values()))[0] = value
-    save(plain, network_weights=weights)
-    refused(plain, store, "not finite")
-
-
-def test_weights_that_claim_more_than_the_file_holds_are_refused(plain: Path, store: ModelStore) -> None:
-    weights = network().state_dict()
-    weights[next(iter(weights))] = torch.zeros(1).expand(1 << 40)
-    save(plain, network_weights=weights)
-    refused(plain, store, "claims more numbers than the file holds")
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(3, dtype=torch.complex64),
-        torch.zeros(3).to_sparse(),
-        torch.zeros(3, device="meta"),
-        torch.zeros(3, dtype=torch.float8_e5m2),
-    ],
-    ids=["complex", "sparse", "meta", "float8"],
-)
-def test_weights_of_an_odd_kind_are_refused(plain: Path, store: ModelStore, tensor: torch.Tensor) -> None:
-    weights = network().state_dict()
-    weights[next(iter(weights))] = tensor
-    save(plain, network_weights=weights)
-    refused(plain, store, "is no plain array of numbers")
-
-
-def test_weights_of_another_architecture_are_refused(plain: Path, store: ModelStore) -> None:
-    weights = network().state_dict()
-    weights.pop(next(reversed(weights)))
-    save(plain, network_weights=weights)
-    refused(plain, store, "do not fit the plans")
-
-
-def test_folds_of_two_models_are_refused(tmp_path: Path, store: ModelStore) -> None:
-    known = (submodel(folds=(0, 1)),)
-    plain = write_model(tmp_path / "plain", folds=(0, 1))
-    save(plain, 1, network_weights=network(7, replace(TINY, features=(4, 8, 12))).state_dict())
-    refused(plain, store, "fold_1: the weights do not fit the plans", known)
-    save(plain, 1, trainer_name="nnUNetTrainer")
-    refused(plain, store, "fold_1: says trainer nnUNetTrainer, another fold says nnUNetTrainerNoMirroring", known)
-
-
-def test_a_trainer_that_may_build_another_network_is_refused_with_what_to_do(
-    plain: Path, store: ModelStore
-) -> None:
-    for trainer in ("nnUNetTrainerBN", "nnUNetTrainerDAExt"):
-        save(plain, trainer_name=trainer)
-        refused(plain, store, f"trained by {trainer}.*add {trainer} to the trainers of tiny", name="tiny")
-    assert install_one(plain, store, (submodel(trainers=("nnUNetTrainerDAExt",)),)).trainer == "nnUNetTrainerDAExt"
-
-
-def test_the_table_of_trainers_is_that_of_the_installed_nnunet() -> None:
-    import ast  # noqa: PLC0415
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    spec = find_spec("nnunetv2")
-    assert spec is not None
-    assert spec.origin is not None
-    classes: dict[str, tuple[list[str], set[str]]] = {}
-    for file in (Path(spec.origin).parent / "training" / "nnUNetTrainer").rglob("*.py"):
-        for node in ast.parse(file.read_text()).body:
-            if isinstance(node, ast.ClassDef):
-                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-                classes[node.name] = bases, {m.name for m in node.body if isinstance(m, ast.FunctionDef)}
-
-    def is_plain(name: str) -> bool:
-        bases, methods = classes.get(name, ([], set()))
-        return name == "nnUNetTrainer" or (
-            "build_network_architecture" not in methods and bool(bases) and all(map(is_plain, bases))
-        )
-
-    here = {name for name in classes if is_plain(name)}
-    assert here & PLAIN, "the folder was found"
-    assert not (PLAIN & set(classes)) - here, "a trainer in the table builds a network of its own"
-
-
-# Nothing of a file is executed
-
-
-class Trap:
-    """Makes the folder that it is told of when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
-        return os.mkdir, (str(self.target),)
-
-
-@pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "folder"])
-@pytest.mark.parametrize("modern", [True, False], ids=["zip checkpoint", "tar checkpoint"])
-@pytest.mark.parametrize("key", ["logging", "network_weights", "optimizer_state"])
-def test_a_checkpoint_that_wants_something_run_is_refused_and_nothing_is_run(
-    tmp_path: Path, plain: Path, store: ModelStore, key: str, modern: bool, as_zip: bool
-) -> None:
-    target = tmp_path / "executed"
-    file = plain / "fold_0" / "checkpoint_final.pth"
-    torch.save(checkpoint(**{key: Trap(target)}), file, _use_new_zipfile_serialization=modern)
-    source = zipped(plain, tmp_path / "bad.zip") if as_zip else plain
-
-    refused(source, store, r"checkpoint_final\.pth: refused, it asks to run posix\.mkdir")
-
-    assert not target.exists()
-
-
-def test_a_fold_after_the_first_is_read_as_carefully(tmp_path: Path, store: ModelStore) -> None:
-    plain = write_model(tmp_path / "plain", folds=(0, 1))
-    save(plain, 1, logging=Trap(tmp_path / "executed"))
-    refused(plain, store, r"it asks to run posix\.mkdir", (submodel(folds=(0, 1)),))
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "os.system",
-        "torch.hub.load",
-        "dynamic_network_architectures.architectures.unet.torch.hub.load",
-        "dynamic_network_architectures.architectures.unet.nn.Module.load_state_dict",
-        "dynamic_network_architectures",
-    ],
-)
-def test_plans_that_name_a_network_from_elsewhere_are_refused(plain: Path, store: ModelStore, name: str) -> None:
-    architecture = plans_json(TINY)["configurations"][CONFIGURATION]["architecture"]
-    change_plans(plain, architecture={**architecture, "network_class_name": name})
-    refused(plain, store, rf"plans\.json: 3d_fullres asks to import '{name}', which is no part of nnU-Net")
-
-
-@pytest.mark.parametrize("name", ["os.system", "torch.nn.modules.conv.torch.os.system", "torch.nn.functional.relu"])
-def test_plans_that_name_a_layer_from_elsewhere_are_refused(plain: Path, store: ModelStore, name: str) -> None:
-    architecture = plans_json(TINY)["configurations"][CONFIGURATION]["architecture"]
-    kwargs = {**architecture["arch_kwargs"], "nonlin": name}
-    change_plans(plain, architecture={**architecture, "arch_kwargs": kwargs})
-    refused(plain, store, rf"asks to import '{name}'")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("preprocessor_name", "join"),
-        ("resampling_fn_data", "recursive_find_python_class"),
-        ("resampling_fn_probabilities", "os"),
-        ("normalization_schemes", ["np"]),
-    ],
-)
-def test_plans_that_name_a_step_from_elsewhere_are_refused(
-    plain: Path, store: ModelStore, key: str, value: object
-) -> None:
-    change_plans(plain, **{key: value})
-    refused(plain, store, "asks to import .*, which is no part of nnU-Net")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"transpose_forward": [0, 1, 2]},
-        {"transpose_backward": [0, 0, 0]},
-        {"transpose_forward": None},
-        {"transpose_forward": [0, 1], "transpose_backward": [0, 1]},
-    ],
-)
-def test_axes_that_would_lay_a_result_elsewhere_are_refused(
-    plain: Path, store: ModelStore, changes: dict[str, object]
-) -> None:
-    change_json(plain / "plans.json", **changes)
-    refused(plain, store, r"transpose_backward .* does not undo transpose_forward")
-
-
-@pytest.mark.parametrize("changes", [{"spacing": [3, 2]}, {"spacing": [3, 2, 0]}, {"patch_size": None}])
-def test_a_grid_that_cannot_be_is_refused(plain: Path, store: ModelStore, changes: dict[str, object]) -> None:
-    change_plans(plain, **changes)
-    refused(plain, store, "spacing is|patch_size is")
-
-
-def test_the_second_stage_of_a_cascade_is_refused(plain: Path, store: ModelStore) -> None:
-    change_plans(plain, previous_stage="3d_lowres")
-    refused(plain, store, "second stage of a cascade")
-
-
 # An install that is killed
 
 
@@ -661,61 +350,6 @@ def staged(folder: Path, pattern: str) -> set[Path]:
     return {
         path for path in walked if path.match(pattern) and path.relative_to(folder).parts[0].startswith(STAGING)
     }
-
-
-# The phantom models
-
-
-def test_the_phantom_models_are_installed_once_and_are_mended(tmp_path: Path) -> None:
-    store = phantom_store(tmp_path / "phantoms")
-    first = store.installed()
-    assert [model.network for model in first] == [
-        "mrannotator-abdomen", "mrannotator-pelvis-prostate", "mrannotator-shoulder-knee", "mrannotator-spine",
-    ]  # fmt: skip
-    assert all(model.phantom and not model.licence_accepted for model in first)
-    assert phantom_store(tmp_path / "phantoms").installed() == first
-
-    (store.path("mrannotator-spine") / "fold_0.safetensors").write_bytes(b"torn")
-    phantom_store(tmp_path / "phantoms")
-
-    store.verify("mrannotator-spine")
-
-
-def test_newer_phantom_models_replace_older_ones(tmp_path: Path) -> None:
-    shutil.copytree(SHIPPED / "Dataset001_Abdomen", tmp_path / "shipped" / "Dataset001_Abdomen")
-    older = phantom_store(tmp_path / "phantoms", tmp_path / "shipped").get("mrannotator-abdomen")
-    calibrate.shift(next((tmp_path / "shipped").rglob("checkpoint_final.pth")), 0.4)
-    newer = phantom_store(tmp_path / "phantoms", tmp_path / "shipped").get("mrannotator-abdomen")
-    assert newer.version != older.version
-
-
-def test_several_processes_may_ask_for_the_phantom_models_at_once(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from workers.install.phantom import phantom_store; "
-    program += "print(len(phantom_store(Path(sys.argv[1])).installed()))"
-    command = [sys.executable, "-W", "error", "-c", program, str(tmp_path / "phantoms")]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate()[0].strip() for process in running] == ["4", "4", "4"]
-
-
-def test_a_calibration_counts_from_the_weights_as_they_were_trained(tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint_final.pth"
-    weights = {"decoder.seg_layers.0.bias": torch.tensor([1.0, 2.0])}
-    torch.save({"network_weights": weights}, file)
-    assert calibrate.shifted_by(file) == 0.0
-    for step in (0.5, 0.5, 0.25):
-        calibrate.shift(file, step)
-        bias = torch.load(file, weights_only=True)["network_weights"]["decoder.seg_layers.0.bias"]
-        assert calibrate.shifted_by(file) == step
-        assert torch.equal(bias, torch.tensor([1.0 - step, 2.0]))
-
-
-def test_what_a_checkpoint_says_of_itself_is_read_from_it(plain: Path) -> None:
-    save(plain, inference_allowed_mirroring_axes=(0, 2))
-    saved = read_checkpoint(plain / "fold_0" / "checkpoint_final.pth")
-    assert (saved.heads, saved.channels) == (3, 1)
-    assert (saved.trainer, saved.configuration, saved.mirroring_axes) == (
-        "nnUNetTrainerNoMirroring", "3d_fullres", (0, 2),
-    )  # fmt: skip
 
 
 # The published ones, with small networks in their place

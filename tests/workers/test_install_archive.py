@@ -16,11 +16,6 @@ from workers.install.installing import install
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "models")
-
-
-@pytest.fixture
 def good(tmp_path: Path) -> Path:
     """A zip that can be installed."""
     return zipped(write_model(tmp_path / "plain"), tmp_path / "published.zip")

@@ -16,6 +16,7 @@ from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
 from service.site_template import site_toml
 from tests.dicom_nodes.pacs import pacs
+from tests.ledgers import naming_ledger
 from tests.service.test_ledger import Clock
 from tests.workers.test_pipeline import PROTOCOL, deliver_all, inferred, workshop
 from workers import pipeline
@@ -138,7 +139,8 @@ def test_a_person_asks_for_it_by_command_and_only_of_what_was_delivered(
 ) -> None:
     shop, job, _ = delivered
     site = tmp_path / "site.toml"
-    site.write_text(site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (shop.site.destination[0].node,)))
+    text = site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (shop.site.destination[0].node,))
+    site.write_text(naming_ledger(text, shop.site.folder))
     asked = CliRunner().invoke(jobs, ["rerun", "--site", str(site), job.id])
     assert (asked.exit_code, now(shop, job).state) == (0, JobState.QUEUED), asked.output
     refused = CliRunner().invoke(jobs, ["rerun", "--site", str(site), job.id])

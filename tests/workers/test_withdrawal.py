@@ -24,6 +24,7 @@ from tests.dicom_nodes.pacs import SEG, pacs
 from tests.dicom_nodes.peers import answering
 from tests.ledgers import ledger_in
 from tests.orthanc.server import DICOMWEB, missing, orthanc
+from tests.service import withdrawn_site
 from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 from workers.delivery import deliver
@@ -31,18 +32,7 @@ from workers.models import WarmModels
 from workers.workshop import Workshop
 
 TAKES = (SEG, "1.2.840.10008.5.1.4.1.1.88.11", KEY_OBJECT_SELECTION)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
+clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture
