@@ -14,6 +14,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)          ## a whole site on this machine: eight phantom studies in, eight DICOM-SEG back
 	$(BIN)/sagittal demo
 
+# Of PostgreSQL every run shows what the ledger does, its migrations and a whole site whose database crashes: those
+# tests have both databases. The rest is asked of PostgreSQL by test-postgresql, which takes too long for every change.
 test: lint system       ## every test; what needs a Debian package is skipped where it cannot be installed
 	$(BIN)/pytest
 
@@ -47,8 +49,8 @@ system:                 ## the real parts that tests speak to: Redis, Orthanc, d
 	@.ci/system-packages
 	@.ci/viewers
 
-bench: $(READY) system
-	$(BIN)/python -m benchmarks
+bench: $(READY) system  ## ours beside every peer, one table; `make bench FULL=1` measures all sizes, some hours
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 up: $(READY)            ## run the site in $(SITE)
 	$(BIN)/sagittal up --site $(or $(SITE),site.toml)

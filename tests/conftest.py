@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import pytest
 from redis import Redis
@@ -88,11 +88,15 @@ def _where_ledgers_are(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _ledgers_of_one_test() -> Iterator[None]:
-    """Those that a test made on PostgreSQL are dropped after it; what its module made before stays."""
+    """Those that a test made on PostgreSQL are dropped after it, when nobody is connected to them any more.
+
+    What its module made before stays.
+    """
     before = made_so_far()
     yield
     if made_so_far() > before:
-        drop_since(before)
+        left_open = drop_since(before)
+        assert left_open == [], "connections to its ledger that it did not close"
 
 
 @pytest.fixture
@@ -110,24 +114,48 @@ def _on_postgresql() -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests whose ledger may be on PostgreSQL."""
     for item in items:
-        if not isinstance(item, pytest.Function):
-            continue
-        if "ledger_url" in item.fixturenames or any(_makes_ledgers(each) for each in _functions(item)):
+        if isinstance(item, pytest.Function) and ("ledger_url" in item.fixturenames or _makes_a_ledger(item)):
             item.add_marker(pytest.mark.ledger)
 
 
-def _functions(item: pytest.Function) -> Iterator[FunctionType]:
-    """What runs for a test: itself, and the fixtures that it uses but those of this file."""
+def _makes_a_ledger(item: pytest.Function) -> bool:
+    """Whether a test, or a fixture of it but those of this file, comes to what makes ledgers."""
     fixtures = [each.func for found in item._fixtureinfo.name2fixturedefs.values() for each in found]
-    for each in [item.function, *fixtures]:
-        if isinstance(each, FunctionType) and each.__module__ != __name__:
-            yield each
+    seen: set[FunctionType] = set()
+    for each in _functions_of(item.function, *fixtures):
+        if each.__module__ != __name__:
+            _follow(each, seen)
+    return any(each.__module__ == "tests.ledgers" for each in seen)
 
 
-def _makes_ledgers(function: FunctionType) -> bool:
-    """Whether the module of a function names what makes ledgers, or a whole site that has one."""
-    made_in = {getattr(value, "__module__", "") for value in function.__globals__.values()}
-    return bool(made_in & {"tests.ledgers", "tests.circle.site", "tests.workers.steps_site"})
+def _follow(function: FunctionType, seen: set[FunctionType]) -> None:
+    """Add a function and every other of the tests' own that it names, and so on."""
+    if function in seen:
+        return
+    seen.add(function)
+    for name in _names(function.__code__):
+        for each in _functions_of(function.__globals__.get(name)):
+            if each.__module__.startswith("tests."):
+                _follow(each, seen)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Every name in a function's code, and in that of the functions within it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _functions_of(*values: object) -> Iterator[FunctionType]:
+    """The functions among some values, with what they wrap, and the methods of classes."""
+    for value in values:
+        if isinstance(value, FunctionType):
+            yield value
+            given = getattr(value, "hypothesis", None)  # Hypothesis keeps there what it calls with its examples
+            yield from _functions_of(getattr(value, "__wrapped__", None), getattr(given, "inner_test", None))
+        elif isinstance(value, type) and value.__module__.startswith("tests."):
+            yield from _functions_of(*vars(value).values())
 
 
 @pytest.fixture(scope="session")

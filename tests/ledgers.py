@@ -4,6 +4,7 @@
 tables already, which costs some hundredths of a second.
 """
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from service.ledger import open_ledger
 from tests.postgresql import PostgreSql
 
 _TEMPLATE = "sagittal_template"
+NOTICED_SECONDS = 5.0
 
 
 @dataclass
@@ -38,16 +40,33 @@ def use_postgresql(server: PostgreSql | None) -> None:
         open_ledger(server.url(_TEMPLATE), actor="test").close()
 
 
+def on_postgresql() -> bool:
+    """Whether ledgers are made on PostgreSQL, for a test that starts a server of its own."""
+    return _databases.server is not None
+
+
 def made_so_far() -> int:
     """How many databases there are to be dropped."""
     return len(_databases.made)
 
 
-def drop_since(number: int) -> None:
-    """Drop those that were made after the first so many, with whatever is still connected to them."""
+def drop_since(number: int) -> list[str]:
+    """Drop those that were made after the first so many; what connections did last that nobody had closed."""
     assert _databases.server is not None
+    left: list[str] = []
     while len(_databases.made) > number:
-        _drop(_databases.server, _databases.made.popitem()[1])
+        name = _databases.made.popitem()[1]
+        left += _left_open(_databases.server, name)
+        _drop(_databases.server, name)
+    return left
+
+
+def _left_open(server: PostgreSql, name: str) -> list[str]:
+    """What is connected to a database and stays so; the server takes a moment to see that a process has ended."""
+    until = time.monotonic() + NOTICED_SECONDS
+    while (found := server.connected(name)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
 
 
 def _drop(server: PostgreSql, name: str) -> None:

@@ -1,6 +1,7 @@
 """A real PostgreSQL server on loopback that one test run, or one test, has for itself.
 
-It does not wait for its disk: what was committed survives the process, and not a power cut, which no test makes.
+It does not wait for its disk, unless it is told to: what was committed survives the process, and not a power cut,
+which no test makes.
 """
 
 import os
@@ -41,11 +42,18 @@ class PostgreSql:
 
     folder: Path
     port: int
+    flushes: bool = False
+    """Whether what it commits is on disk before it says so, as in a hospital."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://sagittal@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def socket_url(self) -> str:
+        """SQLAlchemy URL of its first database for whoever has its files, as another network namespace of here."""
+        return f"postgresql+psycopg://sagittal@/postgres?host={self.folder}&port={self.port}"
 
     def initialise(self) -> None:
         """Make the data folder."""
@@ -55,8 +63,11 @@ class PostgreSql:
         subprocess.run(self._command(*command), check=True, capture_output=True, cwd=self.folder)
 
     def start(self) -> None:
-        """Start the server; returns when it answers."""
-        settings = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder), "-F"]
+        """Start the server, unless it runs; returns when it answers."""
+        if self._process is not None:
+            return
+        settings = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)]
+        settings += [] if self.flushes else ["-F"]
         command = self._command("postgres", "-D", f"{self.folder}/data", *settings)
         self._process = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
@@ -72,6 +83,12 @@ class PostgreSql:
         os.kill(int(lines[0]), number)  # the server itself, and not the program that changes the user
         self._process.wait(START_SECONDS)
         self._process = None
+
+    def connected(self, database: str) -> list[str]:
+        """What each connection to a database did last."""
+        query = "SELECT query FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        with psycopg.connect(self._dsn) as connection:
+            return [str(last) for (last,) in connection.execute(query, (database,))]
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
         """Run one statement outside of a transaction."""
@@ -98,9 +115,9 @@ class PostgreSql:
 
 
 @contextmanager
-def postgresql(folder: Path, port: int) -> Iterator[PostgreSql]:
+def postgresql(folder: Path, port: int, *, flushes: bool = False) -> Iterator[PostgreSql]:
     """Run a server with its data in a new folder, that every user may reach."""
-    server = PostgreSql(folder, port)
+    server = PostgreSql(folder, port, flushes)
     server.initialise()
     server.start()
     try:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +12,33 @@ import pytest
 from dicom_nodes.types import Node
 from tests.circle.site import running_site, wait_until
 from tests.conftest import free_port
+from tests.ledgers import on_postgresql
 from tests.orthanc.server import missing, orthanc
+from tests.postgresql import postgresql
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not here: {missing()}")
 OF_THE_MACHINE = {"user", "file system", "free space", "clock", "open files"}
 """What a test run cannot decide."""
 
 
-def test_a_healthy_site_is_well_and_a_test_object_is_stored_where_it_is_asked_for(tmp_path: Path) -> None:
+@pytest.fixture
+def ledger() -> Iterator[dict[str, str]]:
+    """Where a healthy site has it: on a PostgreSQL that flushes, which that of the other tests does not."""
+    if not on_postgresql():
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder, postgresql(Path(folder), free_port(), flushes=True) as server:
+        yield {"ledger": f'"{server.url()}"'}
+
+
+def test_a_healthy_site_is_well_and_a_test_object_is_stored_where_it_is_asked_for(
+    tmp_path: Path, ledger: dict[str, str]
+) -> None:
     port = free_port()
     with orthanc(tmp_path / "orthanc", {"sagittal": Node("SAGITTAL", "127.0.0.1", port)}) as server:
         query = f'\n[query]\naet = "{server.aet}"\nhost = "127.0.0.1"\nport = {server.dicom_port}\n'
         device = {"device": '"cpu"', "outputs": '["seg", "sr", "text", "sheet"]'}
-        with running_site(tmp_path / "site", [server.node], query, port=port, **device) as site:
+        with running_site(tmp_path / "site", [server.node], query, port=port, **device, **ledger) as site:
             said = wait_until(lambda: _when_all_run(site.site_file), 120)
             again = doctor(site.site_file, "--store-test-object")
         levels = {each["check"]: each["level"] for each in said["checks"] if each["check"] not in OF_THE_MACHINE}
