@@ -1,31 +1,62 @@
-"""`make bench`: every benchmark, one after another, with the machine and the versions they ran on."""
+"""`make bench`: every benchmark, one after another, and one table of all their rows.
 
-import os
-import platform
-import subprocess
+    python -m benchmarks [--full] [--only PART ...] [--markdown FILE] [--json FILE]
+
+The table has the minimum, the median and the maximum of every row, the ratio and the goal; under it stand what
+limits a row, the machine, the versions, and the command of each part with the time that it took. `--full` is
+`FULL=1`: all sizes and more runs. A row that could not be had says why.
+"""
+
+import argparse
+import json
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Sequence
+from pathlib import Path
 
-PACKAGES = ("sagittal", "pydicom", "pynetdicom", "highdicom", "nnunetv2", "torch")
-BENCHMARKS = (
-    "benchmarks.receive", "benchmarks.headers", "benchmarks.series", "benchmarks.seg", "benchmarks.ledger",
-    "benchmarks.latency",
-)  # fmt: skip
+from benchmarks.machine import machine, versions
+from benchmarks.parts import PARTS, of_no_part, run, write_rows
+from benchmarks.table import Measured, markdown, plain, show
 
 
 def main() -> None:
-    """Run them all."""
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z, {os.cpu_count()} cores, {platform.platform()}, {_processor()}")
-    print(", ".join(f"{name} {version(name)}" for name in PACKAGES), flush=True)
-    for name in BENCHMARKS:
-        print(f"\n$ python -m {name}", flush=True)
-        subprocess.run([sys.executable, "-m", name], check=True)
+    """Run the parts and print the table; the exit status is 1 where a part failed."""
+    chosen = _arguments()
+    if chosen.part:
+        write_rows(chosen.part, chosen.out, chosen.full)
+        return
+    where = machine()
+    parts = [part for part in PARTS if not chosen.only or part.name in chosen.only]
+    done = []
+    for part in parts:
+        done.append(run(part, chosen.full))
+        print(f"{part.name}: {done[-1].seconds:.0f} s{' ' * bool(done[-1].failure)}{done[-1].failure}", flush=True)
+    measured = [one for each in done for one in each.measured] + ([] if chosen.only else of_no_part())
+    about = [where, versions(), *(f"{one.part.command(chosen.full)}: {one.seconds:.0f} s" for one in done)]
+    show(measured)
+    print("", *about, sep="\n")
+    _keep(measured, about, chosen.markdown, chosen.json)
+    sys.exit(any(one.failure for one in done))
 
 
-def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # a kernel's file
-        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown CPU")
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="all sizes, more runs")
+    parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], metavar="PART")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file as well")
+    parser.add_argument("--json", type=Path, help="and every value of it to this one")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _keep(
+    measured: Sequence[Measured], about: Sequence[str], as_markdown: Path | None, as_json: Path | None
+) -> None:
+    if as_markdown:
+        as_markdown.write_text(markdown(measured) + "\n" + "\n".join(f"- {line}" for line in about) + "\n")
+    if as_json:
+        rows = [plain(one) for one in measured]
+        as_json.write_text(json.dumps({"about": about, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

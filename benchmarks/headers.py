@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from dicom_nodes.elements import forget_values
-from dicom_nodes.headers import read_headers
+from dicom_nodes.headers import forget_headers, read_headers
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.volumes import SeriesContent, find_volumes
 
@@ -87,6 +87,7 @@ def _seconds(series: Path, runs: int) -> tuple[list[float], list[float]]:
     pixels: list[float] = []
     for run in range(runs + 1):
         forget_values()
+        forget_headers()
         began = time.perf_counter()
         content = analyse(series)
         between = time.perf_counter()
@@ -110,19 +111,19 @@ def _three(seconds: list[float]) -> str:
     return f"{min(seconds):.2f} / {statistics.median(seconds):.2f} / {max(seconds):.2f}"
 
 
-def write_classic(folder: Path, images: int, side: int) -> Path:
-    """A dynamic series of MR Image Storage, `TIMES` volumes, as a scanner writes it."""
+def write_classic(folder: Path, images: int, side: int, times: int = TIMES) -> Path:
+    """A dynamic series of MR Image Storage, as many volumes as `times`, as a scanner writes it."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     csa = noise.integers(0, 256, 12_000, np.uint8).tobytes()
     series_uid = generate_uid()
-    slices = images // TIMES
-    for number in range(slices * TIMES):
+    slices = images // times
+    for number in range(slices * times):
         time_point, z = divmod(number, slices)
         dataset = _described(series_uid, side, z)
         dataset.SOPClassUID, dataset.ImageType = MRImageStorage, ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]
         dataset.InstanceNumber, dataset.AcquisitionNumber = number + 1, time_point + 1
-        dataset.TemporalPositionIdentifier, dataset.NumberOfTemporalPositions = time_point + 1, TIMES
+        dataset.TemporalPositionIdentifier, dataset.NumberOfTemporalPositions = time_point + 1, times
         dataset.ImagePositionPatient = ["-120.5", "-118.25", f"{3.0 * z:.6f}"]
         dataset.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
         dataset.PixelSpacing, dataset.SliceThickness, dataset.SliceLocation = [0.9, 0.9], 3, 3.0 * z

@@ -1,13 +1,13 @@
 """How fast MR instances are received: this project's Storage SCP beside dcmtk's storescp and Orthanc, in one run.
 
-    python benchmarks/receive.py [--instances 300] [--runs 5]
+    python -m benchmarks.receive [--instances 300] [--runs 5]
 
 Each receiver is a process of its own on loopback with the settings it comes with; the sender is dcmtk's `storescu`,
 one process for each association. Everything made with dcmtk has TCP_NODELAY=1 in its environment: Debian's build
 waits 40 ms on each message without. Each run begins with an empty folder, and every receiver must hold every
 instance in the end. Rates are instances per second of wall time, starts of the senders included.
 
-What each does before it answers Success differs: this project has flushed the file and its folder to the disk;
+What each does before it answers Success differs: this project has flushed the bytes and the name to the disk;
 storescp has handed the file to the operating system; Orthanc has flushed the file (SyncStorageArea) and put the
 main attributes into SQLite.
 """
@@ -25,30 +25,44 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.table import Compare, Measured, Missing, Row
 from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from tests.orthanc.server import free_ports, loopback_only, missing, orthanc
 
+ROOT = Path(__file__).resolve().parent.parent
 SIDE = 256
 ASSOCIATIONS = (1, 4)
-YARDSTICK = "dcmtk storescp"
+INSTANCES = 300
+_SIZE = f"{2 * SIDE * SIDE / 1000:.0f} kB"
+OURS, YARDSTICK = "Sagittal", "dcmtk storescp"
+GOALS = {(YARDSTICK, 1): (1, 0.9), (YARDSTICK, 4): (2, 1.0), ("Orthanc", 1): (3, 2.5), ("Orthanc", 4): (3, 2.5)}
+"""Peer and associations to the number of the row and its goal."""
 
 Receiver = Callable[[Path], AbstractContextManager[tuple[int, int]]]
 """A folder in; (port, process id) of a running receiver out."""
 
 
+@dataclass
+class Seen:
+    """Of one receiver with so many associations, run by run."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    """For each instance."""
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--instances", type=int, default=300)
+    parser.add_argument("--instances", type=int, default=INSTANCES)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -56,30 +70,60 @@ def main() -> None:
     if arguments.serve:
         _serve(arguments.serve, arguments.port)
         return
-    if lacks := [name for name in ("storescu", "storescp") if shutil.which(name) is None]:
-        sys.exit(f"needs dcmtk: {', '.join(lacks)} not found")
-    os.environ["TCP_NODELAY"] = "1"  # for every process that this one starts
-    with tempfile.TemporaryDirectory(prefix="receive-") as folder:
-        _measure(Path(folder), arguments.instances, arguments.runs)
-
-
-def _measure(folder: Path, instances: int, runs: int) -> None:
-    receivers: dict[str, Receiver] = {"Sagittal": _sagittal, YARDSTICK: _storescp}
+    if lacks := _lacks():
+        sys.exit(lacks)
     if missing():
         print(f"Orthanc is left out: {missing()} not found")
-    else:
+    found = measure(arguments.instances, arguments.runs)
+    _print(found, arguments.instances, arguments.runs)
+
+
+def rows(full: bool) -> list[Measured]:
+    """Rows 1 to 3 of the table."""
+    if lacks := _lacks():
+        return [Missing(number, f"receive {INSTANCES} MR instances", lacks) for number in (1, 2, 3)]
+    found = measure(INSTANCES, 11 if full else 5)
+    return [_row(peer, count, found) for peer, count in GOALS]
+
+
+def measure(instances: int, runs: int) -> dict[tuple[str, int], Seen]:
+    """All receivers with every number of associations, in turns: what else the machine does falls on all alike."""
+    os.environ["TCP_NODELAY"] = "1"  # for every process that this one starts
+    receivers: dict[str, Receiver] = {OURS: _sagittal, YARDSTICK: _storescp}
+    if not missing():
         receivers["Orthanc"] = _orthanc
-    senders = {count: _write_series(folder, instances, count) for count in ASSOCIATIONS}
-    rates: dict[tuple[str, int], list[float]] = {}
-    busy: dict[tuple[str, int], list[float]] = {}
-    for run in range(runs):  # in turns, so that what else the machine does falls on all alike
-        for name, receiver in receivers.items():
-            for associations, folders in senders.items():
-                home = folder / f"{run}-{associations}-{name.replace(' ', '-')}"
-                rate, cpu_seconds = _one_run(receiver, home, folders, instances)
-                rates.setdefault((name, associations), []).append(rate)
-                busy.setdefault((name, associations), []).append(1000 * cpu_seconds / instances)
-    _print(receivers, rates, busy, instances, runs)
+    found: dict[tuple[str, int], Seen] = {}
+    with tempfile.TemporaryDirectory(prefix="receive-") as name:
+        folder = Path(name)
+        senders = {count: _write_series(folder, instances, count) for count in ASSOCIATIONS}
+        for run in range(runs):
+            for receiver, start in receivers.items():
+                for count, folders in senders.items():
+                    home = folder / f"{run}-{count}-{receiver.replace(' ', '-')}"
+                    rate, cpu_seconds = _one_run(start, home, folders, instances)
+                    seen = found.setdefault((receiver, count), Seen())
+                    seen.rates.append(rate)
+                    seen.cpu_ms.append(1000 * cpu_seconds / instances)
+    return found
+
+
+def _lacks() -> str:
+    lacks = [name for name in ("storescu", "storescp") if shutil.which(name) is None]
+    return f"Debian's dcmtk is not installed: no {', '.join(lacks)}" if lacks else ""
+
+
+def _row(peer: str, count: int, found: dict[tuple[str, int], Seen]) -> Measured:
+    number, goal = GOALS[peer, count]
+    associations = f"{count} association{'s' * (count > 1)}"
+    work = f"receive {INSTANCES} MR instances of {_SIZE}, durable, {associations}"
+    if (peer, count) not in found:
+        return Missing(number, work, f"no {peer}: {missing()} not found")
+    ours, theirs = found[OURS, count], found[peer, count]
+    cpu = f"ours {statistics.median(ours.cpu_ms):.2f}, {peer} {statistics.median(theirs.cpu_ms):.2f}"
+    against = f"{peer} --fork" if peer == YARDSTICK else f"{peer}, as it comes"
+    limit = f"{associations}: CPU ms for each instance: {cpu}."
+    rates = tuple(ours.rates), tuple(theirs.rates)
+    return Row(number, work, "instances/s", rates[0], against, rates[1], Compare.RATE, goal, limit)
 
 
 def _one_run(receiver: Receiver, home: Path, folders: list[Path], instances: int) -> tuple[float, float]:
@@ -126,8 +170,8 @@ def _serve(folder: Path, port: int) -> None:
 
 def _sagittal(folder: Path) -> AbstractContextManager[tuple[int, int]]:
     (port,) = free_ports(1)
-    command = [sys.executable, __file__, "--serve", str(folder), "--port", str(port)]
-    return _process(command, port, dict(os.environ))
+    command = [sys.executable, "-m", "benchmarks.receive", "--serve", str(folder), "--port", str(port)]
+    return _process(command, port, os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def _storescp(folder: Path) -> AbstractContextManager[tuple[int, int]]:
@@ -197,25 +241,17 @@ def _instance(number: int, series_uid: str, study_uid: str) -> Dataset:
     return data_set
 
 
-def _print(
-    receivers: dict[str, Receiver],
-    rates: dict[tuple[str, int], list[float]],
-    busy: dict[tuple[str, int], list[float]],
-    instances: int,
-    runs: int,
-) -> None:
-    print(f"{instances} MR instances of {2 * SIDE * SIDE / 1000:.0f} kB over loopback, {runs} runs in turns")
+def _print(found: dict[tuple[str, int], Seen], instances: int, runs: int) -> None:
+    print(f"{instances} MR instances of {_SIZE} over loopback, {runs} runs in turns")
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.platform()}")
     print(f"\n{'':16}{'associations':>13}{'min':>8}{'median':>8}{'max':>8}{'of storescp':>13}{'CPU ms each':>13}")
-    for associations in ASSOCIATIONS:
-        yardstick = statistics.median(rates[YARDSTICK, associations])
-        for name in receivers:
-            seen = sorted(rates[name, associations])
-            median = statistics.median(seen)
-            print(
-                f"{name:16}{associations:13}{seen[0]:8.0f}{median:8.0f}{seen[-1]:8.0f}"
-                f"{median / yardstick:12.2f}×{statistics.median(busy[name, associations]):13.2f}"
-            )
+    for (name, associations), seen in sorted(found.items(), key=lambda one: one[0][1]):
+        median = statistics.median(seen.rates)
+        ratio = median / statistics.median(found[YARDSTICK, associations].rates)
+        print(
+            f"{name:16}{associations:13}{min(seen.rates):8.0f}{median:8.0f}{max(seen.rates):8.0f}"
+            f"{ratio:12.2f}×{statistics.median(seen.cpu_ms):13.2f}"
+        )
 
 
 if __name__ == "__main__":

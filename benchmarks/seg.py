@@ -33,6 +33,7 @@ from rich.table import Table
 
 from benchmarks.seg_input import SPACING_MM, draw, segments, write_series
 from benchmarks.series import measure
+from benchmarks.table import Compare, Measured, Missing, Row
 from dicom_nodes.decode import Grid, read_seg
 from dicom_nodes.encode.labelmap import encode_labelmap
 from dicom_nodes.encode.seg import encode_seg
@@ -43,12 +44,15 @@ from dicom_nodes.volumes import find_volumes
 DCMQI = Path(sysconfig.get_path("scripts")) / "itkimage2segimage"
 ENCODE = {"BINARY": encode_seg, "LABELMAP": encode_labelmap}
 
+ALL_SIZES = (((80, 256, 256), 44), ((80, 256, 256), 10), ((80, 512, 512), 44), ((300, 256, 256), 104))
+"""Shape (z, y, x) and segments; the first is the one of the short run."""
+
 Writing = Callable[[], tuple[float, float]]
 """Write the SEG; gives the seconds and the peak memory of the process in MiB."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class Written:
     """What one way of writing took."""
 
     name: str
@@ -73,7 +77,45 @@ def main() -> None:
         _write(chosen.write, chosen.folder, chosen.runs)
         return
     with tempfile.TemporaryDirectory(prefix="seg-") as name:
-        _compare(Path(name), (chosen.slices, chosen.side, chosen.side), chosen.segments, chosen.runs)
+        folder, shape = Path(name), (chosen.slices, chosen.side, chosen.side)
+        written, labels = compare(folder, shape, chosen.segments, chosen.runs, all_ways=True)
+        frames = int(dcmread(written[0].path, stop_before_pixels=True).NumberOfFrames)
+        title = f"{chosen.segments} segments, {chosen.side} x {chosen.side} x {chosen.slices}, {frames} frames; "
+        Console(width=120).print(
+            _table(f"{title}seconds: min / median / max of {chosen.runs}", written, folder, labels)
+        )
+
+
+def rows(full: bool) -> list[Measured]:
+    """Row 8; all sizes where `full`, and LABELMAP beside it."""
+    found: list[Measured] = []
+    for shape, count in ALL_SIZES if full else ALL_SIZES[:1]:
+        with tempfile.TemporaryDirectory(prefix="seg-") as name:
+            found += _rows(*compare(Path(name), shape, count, 5, all_ways=full), Path(name))
+    return found
+
+
+def _rows(written: list[Written], labels: npt.NDArray[np.uint8], folder: Path) -> list[Measured]:
+    """Ours against each of the others of its kind; RuntimeError where one of them says something else."""
+    by_name = {one.name: one for one in written}
+    for one in written:
+        if not is_equal(one.path, _volume(folder / "series"), labels):
+            raise RuntimeError(f"{one.name} wrote another label map")
+    z, y, x = labels.shape
+    size = f"{int(labels.max())} segments, {x} × {y} × {z}"
+    found: list[Measured] = []
+    for name, peer, goal in (("sagittal", "highdicom", 5.0), ("sagittal", "dcmqi", 2.0),
+                             ("sagittal-labelmap", "highdicom-labelmap", None)):  # fmt: skip
+        if name not in by_name:
+            continue
+        kind = "LABELMAP" if "labelmap" in name else "BINARY"
+        if peer not in by_name:
+            found.append(Missing(8, f"SEG {kind}, {size}", f"no {peer} beside Python"))
+            continue
+        ours, theirs = tuple(by_name[name].seconds), tuple(by_name[peer].seconds)
+        work = f"SEG {kind}, {size}, from the series to a proven file"
+        found.append(Row(8, work, "s", ours, peer.partition("-")[0], theirs, Compare.TIME, goal))
+    return found
 
 
 def write_ours(folder: Path, labels: npt.NDArray[np.uint8], path: Path, kind: str) -> float:
@@ -127,25 +169,30 @@ def _write(name: str, folder: Path, runs: int) -> None:
     print(json.dumps([write(folder, labels, folder / f"{name}.dcm", kind) for _ in range(runs)]))
 
 
-def _compare(folder: Path, shape: tuple[int, int, int], count: int, runs: int) -> None:
+def compare(
+    folder: Path, shape: tuple[int, int, int], count: int, runs: int, all_ways: bool
+) -> tuple[list[Written], npt.NDArray[np.uint8]]:
+    """Write the same labels (z, y, x) in every way, in turns; gives what each took, and the labels.
+
+    LABELMAP, and what each process has that writes nothing, only where `all_ways`.
+    """
     labels = draw(shape, count)
     write_series(folder / "series", shape)
     np.save(folder / "labels.npy", labels)
-    writers = {name: _by_python(name, folder) for name in WRITERS}
+    writers = {
+        name: _by_python(name, folder) for name, (_, kind) in WRITERS.items() if all_ways or kind == "BINARY"
+    }
     if DCMQI.exists():
         writers["dcmqi"] = _by_dcmqi(folder, labels)
     else:
         print(f"dcmqi is left out: there is no {DCMQI.name} beside Python (PyPI package dcmqi)")
     taken = [[write() for write in writers.values()] for _ in range(runs)]
-    measured = []
+    written = []
     for name, several in zip(writers, zip(*taken, strict=True), strict=True):
-        idle = None if name == "dcmqi" else measure(_command(name, folder, 0))[2]
+        idle = None if name == "dcmqi" or not all_ways else measure(_command(name, folder, 0))[2]
         seconds, peak = [s for s, _ in several], max(mib for _, mib in several)
-        measured.append(Measured(name, seconds, peak, idle, folder / f"{name}.dcm"))
-    frames = int(dcmread(measured[0].path, stop_before_pixels=True).NumberOfFrames)
-    z, y, x = shape
-    title = f"{count} segments, {x} x {y} x {z}, {frames} frames; seconds: min / median / max of {runs}"
-    Console(width=120).print(_table(title, measured, folder, labels))
+        written.append(Written(name, seconds, peak, idle, folder / f"{name}.dcm"))
+    return written, labels
 
 
 def _command(name: str, folder: Path, runs: int) -> list[str]:
@@ -202,12 +249,12 @@ def _coded(code: Code) -> dict[str, str]:
     return {"CodeValue": code.value, "CodingSchemeDesignator": code.scheme, "CodeMeaning": code.meaning}
 
 
-def _table(title: str, measured: list[Measured], folder: Path, labels: npt.NDArray[np.uint8]) -> Table:
+def _table(title: str, written: list[Written], folder: Path, labels: npt.NDArray[np.uint8]) -> Table:
     table = Table(title=title)
     for column in ("", "seconds", "ratio", "peak memory", "idle", "size", "voxels"):
         table.add_column(column, justify="left" if not column else "right")
-    slowest = statistics.median(measured[0].seconds)
-    for one in measured:
+    slowest = statistics.median(written[0].seconds)
+    for one in written:
         ratio = slowest / statistics.median(one.seconds)
         idle = "" if one.idle_mib is None else f"{one.idle_mib:.0f} MiB"
         size = f"{one.path.stat().st_size / 2**20:.2f} MiB"

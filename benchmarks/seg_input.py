@@ -39,8 +39,8 @@ def draw(shape: tuple[int, int, int], count: int) -> npt.NDArray[np.uint8]:
     return labels
 
 
-def write_series(folder: Path, shape: tuple[int, int, int]) -> None:
-    """Write an axial series of single-frame MR, noise for pixels."""
+def write_series(folder: Path, shape: tuple[int, int, int], pixels: npt.NDArray[np.uint16] | None = None) -> None:
+    """Write an axial series of single-frame MR; None: noise for pixels."""
     folder.mkdir()
     random = np.random.default_rng(0)
     series_uid, study_uid, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
@@ -59,7 +59,8 @@ def write_series(folder: Path, shape: tuple[int, int, int]) -> None:
         image.Rows, image.Columns = shape[1:]
         image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
         image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
-        image.add_new("PixelData", "OW", random.integers(0, 4096, shape[1:], np.uint16).tobytes())
+        plane = random.integers(0, 4096, shape[1:], np.uint16) if pixels is None else pixels[z]
+        image.add_new("PixelData", "OW", plane.tobytes())
         image.file_meta = FileMetaDataset()
         image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         image.save_as(folder / f"{z:04}.dcm", enforce_file_format=True)

@@ -1,15 +1,16 @@
-"""A series on disk to a DICOM-SEG on disk, warm, against `nnUNetv2_predict` as a whole process on the same volume.
+"""A series on disk to a DICOM-SEG on disk, warm, against `nnUNetv2_predict` as a whole process and highdicom's SEG.
 
-    python -m benchmarks.series [--protocol abdomen] [--runs 3]
+    python -m benchmarks.series [--network full|small|phantom] [--classes 44] [--runs 3]
 
 Ours is what a worker does between claim and encoded object: headers, voxels, the network, SEG, with the model
 already loaded. Theirs is the command a person types: start, imports, model, NIfTI in, NIfTI out; the NIfTI is made
-beforehand, outside the time. Peak memory is the proportional set size of each process with its children, sampled.
+beforehand, outside the time; and highdicom's constructor and `save_as` on what it found, with headers read before.
+Neither mirrors. Peak memory is the proportional set size of each process with its children, sampled.
 """
 
 import argparse
+import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,18 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import SimpleITK as sitk
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.series_network import SHAPE, Setup, prepare
+from benchmarks.table import Compare, Measured, Row, show, three
 from dicom_nodes.headers import read_headers
 from dicom_nodes.orientation import reorient
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.volumes import find_volumes
-from service.phantom.dicom import write_dicom
-from service.phantom.protocols import DATASET_OF, make_phantom
-from service.running import submodels_to_run
-from service.submodel import load_submodels
-from workers.install.phantom import SHIPPED
 
 
 @dataclass
@@ -87,54 +83,120 @@ def write_nifti(folder: Path, out: Path) -> None:
     sitk.WriteImage(image, out)
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A network on a volume, by both."""
+
+    network: str
+    classes: int
+    shape: tuple[int, int, int]
+    ours: tuple[dict[str, float], ...]
+    """Seconds of each run by part: read, preprocess, network, resample, encode, whole."""
+    theirs: tuple[float, ...]
+    """Seconds of each run of the command, with highdicom's SEG."""
+    our_mib: float
+    their_mib: float
+    dice: float
+    """The lowest of any label."""
+
+    @property
+    def beside(self) -> tuple[float, ...]:
+        """Seconds of each run of ours beside the network."""
+        return tuple(run["whole"] - run["network"] for run in self.ours)
+
+
 def main() -> None:
-    """Print the table."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--protocol", default="abdomen")
+    """Print the seconds of each part, and the table."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--network", choices=["full", "small", "phantom"], default="phantom")
+    arguments.add_argument("--classes", type=int, default=44)
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--shape", type=_shape, default=SHAPE, help="z,y,x")
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        _compare(Path(name), chosen.protocol, chosen.runs)
+    found = compare(chosen.network, chosen.classes, chosen.runs, chosen.shape)
+    for part in found.ours[0]:
+        print(f"{part:12}{three([run[part] for run in found.ours])} s")
+    show(as_rows(found))
+    print(f"agreement of the two label maps, lowest Dice of any label: {found.dice:.5f}")
 
 
-def _compare(folder: Path, protocol: str, runs: int) -> None:
-    phantom = make_phantom(protocol, 2027)
-    series = folder / "series"
-    write_dicom(phantom, series)
-    (folder / "in").mkdir()
-    write_nifti(series, folder / "in" / "case_0000.nii.gz")
-    submodel = next(s.name for s in submodels_to_run(load_submodels()) if protocol in {p.name for p in s.protocol})
-    ours = [sys.executable, "-m", "benchmarks.warm_series", str(series), submodel, protocol, str(folder), str(runs)]
-    (model,) = (SHIPPED / DATASET_OF[protocol]).iterdir()
-    theirs = [shutil.which("nnUNetv2_predict_from_modelfolder", path=str(Path(sys.executable).parent)) or "", "-i",
-              str(folder / "in"), "-o", str(folder / "out"), "-m", str(model), "-f", "0", "--disable_tta",
-              "-device", "cpu"]  # fmt: skip
-    out, _, our_mib = measure(ours)
-    our_seconds = [float(line) for line in out.split()]
-    their_runs = [measure(theirs) for _ in range(runs)]
-    their_seconds = [seconds for _, seconds, _ in their_runs]
-    their_mib = max(mib for _, _, mib in their_runs)
-    z, y, x = phantom.pixels.shape
-    table = Table(title=f"{protocol}, {x} x {y} x {z}, phantom model, CPU; seconds: min / median / max of {runs}")
-    for column in ("", "seconds", "ratio", "peak memory"):
-        table.add_column(column)
-    table.add_row("nnUNetv2_predict, whole process", _three(their_seconds), "1", f"{their_mib:.0f} MiB")
-    ratio = statistics.median(their_seconds) / statistics.median(our_seconds)
-    table.add_row("sagittal, warm: series to SEG", _three(our_seconds), f"{ratio:.1f}", f"{our_mib:.0f} MiB")
-    console = Console(width=110)
-    console.print(table)
-    dice = _agreement(folder)
-    console.print(f"agreement of the two label maps, lowest Dice of any label: {min(dice.values()):.4f}")
+def rows(full: bool) -> list[Measured]:
+    """Rows 5, 6 and 7; with all networks and numbers of classes where `full`."""
+    wanted = (
+        (("full", 44), ("full", 10), ("small", 44), ("small", 10), ("phantom", 0)) if full else (("small", 44),)
+    )
+    return [row for network, classes in wanted for row in as_rows(compare(network, classes, 5 if full else 3))]
 
 
-def _three(seconds: list[float]) -> str:
-    return f"{min(seconds):.1f} / {statistics.median(seconds):.1f} / {max(seconds):.1f}"
+def as_rows(found: Compared) -> list[Measured]:
+    """Those of one comparison."""
+    z, y, x = found.shape
+    size = f"{x} × {y} × {z}, {found.network} network" + (f", {found.classes} classes" if found.classes else "")
+    whole, network = (tuple(run[part] for run in found.ours) for part in ("whole", "network"))
+    same = f"{size}: lowest Dice of any label between the two {found.dice:.5f}."
+    peer = "nnUNetv2_predict, whole process, and highdicom"
+    goal = {"full": 2.0, "small": 3.0}.get(found.network)
+    beside = Row(
+        6, f"beside the network, {size}", "s", found.beside, "our network's time", network, Compare.SHARE, 0.1
+    )
+    memory = Row(
+        7, f"peak memory, {size}", "MiB", (found.our_mib,), "nnUNetv2_predict", (found.their_mib,), Compare.SHARE,
+        0.4 if found.classes == 44 else None,
+    )  # fmt: skip
+    return [
+        Row(5, f"series to SEG, {size}", "s", whole, peer, found.theirs, Compare.TIME, goal, same),
+        beside,
+        memory,
+    ]
+
+
+def compare(network: str, classes: int, runs: int, shape: tuple[int, int, int] = SHAPE) -> Compared:
+    """Run both on the same volume; RuntimeError where a process of theirs or ours fails."""
+    with tempfile.TemporaryDirectory(prefix="series-") as name:
+        folder = Path(name)
+        setup = prepare(folder, network, classes, shape)
+        (folder / "in").mkdir()
+        write_nifti(setup.series, folder / "in" / "case_0000.nii.gz")
+        ours = [sys.executable, "-m", "benchmarks.warm_series", name, network, str(classes), str(runs)]
+        out, _, our_mib = measure(ours)
+        found = tuple(json.loads(line) for line in out.splitlines())
+        by_theirs = [_theirs(setup, folder) for _ in range(runs)]
+        depth = len(list(setup.series.iterdir()))
+        labels = np.load(folder / "labels.npy")
+        return Compared(
+            network,
+            classes if network != "phantom" else 0,
+            (depth, *labels.shape[1:]),
+            found,
+            tuple(seconds for seconds, _ in by_theirs),
+            our_mib,
+            max(mib for _, mib in by_theirs),
+            min(_agreement(folder).values()),
+        )
+
+
+def _theirs(setup: Setup, folder: Path) -> tuple[float, float]:
+    """Seconds of their command and of highdicom's SEG, and the peak memory of the former in MiB."""
+    program = shutil.which("nnUNetv2_predict_from_modelfolder", path=str(Path(sys.executable).parent)) or ""
+    _, seconds, mib = measure([
+        program, "-i", str(folder / "in"), "-o", str(folder / "out"), "-m", str(setup.trained), "-f", "0",
+        "--disable_tta", "-device", "cpu",
+    ])  # fmt: skip
+    encoded, _, _ = measure([sys.executable, "-m", "benchmarks.series_highdicom", str(folder)])
+    return seconds + float(encoded), mib
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    z, y, x = (int(n) for n in text.split(","))
+    return z, y, x
 
 
 def _agreement(folder: Path) -> dict[int, float]:
     theirs = sitk.GetArrayFromImage(sitk.ReadImage(folder / "out" / "case.nii.gz"))
     ours = np.load(folder / "labels.npy")
-    values = [int(value) for value in np.unique(theirs) if value]
+    values = sorted({int(value) for each in (ours, theirs) for value in np.unique(each)} - {0})
+    if not values:
+        raise RuntimeError("neither found any label")
     return {value: _dice(ours == value, theirs == value) for value in values}
 
 

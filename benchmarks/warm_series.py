@@ -1,58 +1,68 @@
-"""What a warm worker does with a series, again and again; prints the seconds of each round.
+"""What a warm worker does with a series, again and again; prints the seconds of each part of each round as JSON.
 
-python -m benchmarks.warm_series SERIES_FOLDER SUBMODEL PROTOCOL OUT_FOLDER RUNS
+python -m benchmarks.warm_series FOLDER NETWORK CLASSES RUNS
 """
 
+import json
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.series_network import PROTOCOL, Setup, submodel, where
 from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.headers import read_headers
 from dicom_nodes.orientation import reorient
 from dicom_nodes.types import LabelMap, ResultIdentity
 from dicom_nodes.volumes import find_volumes
-from service.submodel import SubModel, load_submodels
-from workers.install.phantom import phantom_store
+from service.modelstore import ModelStore
+from service.submodel import SubModel
 from workers.models import WarmModels
 from workers.segmentation import segment
 
+ENDS = {"read": "preprocess", "preprocess": "network", "network": "resample", "resample": "encode"}
 
-def series_to_seg(series: Path, submodel: SubModel, protocol: str, models: WarmModels, out: Path) -> LabelMap:
+
+class Clock:
+    """When each stage was first heard of."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, float] = {"read": time.monotonic()}
+
+    def __call__(self, stage: str, _per_cent: float = 0) -> None:
+        """As `workers.progress.Report`."""
+        self.at.setdefault(stage, time.monotonic())
+
+    def seconds(self) -> dict[str, float]:
+        """Of every stage until the next begins, and of the whole."""
+        found = {stage: self.at[end] - self.at[stage] for stage, end in (ENDS | {"encode": "done"}).items()}
+        return {**found, "whole": self.at["done"] - self.at["read"]}
+
+
+def series_to_seg(setup: Setup, run: SubModel, models: WarmModels, out: Path, clock: Clock) -> LabelMap:
     """Headers, voxels, network, SEG."""
-    (volume,) = find_volumes(read_headers(sorted(series.iterdir()))).volumes
-    found = segment(volume, submodel, protocol, None, models, lambda *_: None)
-    identity = ResultIdentity(submodel.name, protocol, 1, None, datetime.now(UTC), "benchmark", "benchmark")
+    (volume,) = find_volumes(read_headers(sorted(setup.series.iterdir()))).volumes
+    found = segment(volume, run, PROTOCOL, None, models, clock)
+    clock("encode")
+    identity = ResultIdentity(run.name, PROTOCOL, 1, None, datetime.now(UTC), "benchmark", "benchmark")
     encode_seg(found, volume, identity).save_as(out / "seg.dcm", enforce_file_format=True)
+    clock("done")
     return found
 
 
-def main(series: Path, submodel: SubModel, protocol: str, out: Path, runs: int) -> None:
+def main(folder: Path, network: str, classes: int, runs: int) -> None:
     """Warm up once, then measure."""
-    with TemporaryDirectory() as folder:
-        _measure(
-            series,
-            submodel,
-            protocol,
-            out,
-            runs,
-            WarmModels(phantom_store(Path(folder)), {submodel.name: submodel}),
-        )
-
-
-def _measure(series: Path, submodel: SubModel, protocol: str, out: Path, runs: int, models: WarmModels) -> None:
-    found = series_to_seg(series, submodel, protocol, models, out)
-    np.save(out / "labels.npy", reorient(found.array, found.affine, submodel.orientation).array)
+    setup, run = where(folder), submodel(network, classes)
+    models = WarmModels(ModelStore(setup.store), {run.name: run})
+    found = series_to_seg(setup, run, models, folder, Clock())
+    np.save(folder / "labels.npy", reorient(found.array, found.affine, run.orientation).array)
     for _ in range(runs):
-        started = time.monotonic()
-        series_to_seg(series, submodel, protocol, models, out)
-        print(time.monotonic() - started, flush=True)
+        clock = Clock()
+        series_to_seg(setup, run, models, folder, clock)
+        print(json.dumps(clock.seconds()), flush=True)
 
 
 if __name__ == "__main__":
-    wanted = next(submodel for submodel in load_submodels() if submodel.name == sys.argv[2])
-    main(Path(sys.argv[1]), wanted, sys.argv[3], Path(sys.argv[4]), int(sys.argv[5]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -7,14 +7,20 @@ from pathlib import Path
 import click
 import pytest
 
+from dicom_nodes.ending import ABORT_SECONDS, CLOSE_SECONDS, GRACE_SECONDS
 from dicom_nodes.negotiation import ScpSettings
 from service.attempts import SETBACKS_UNTIL_LAST
 from service.cli import main
 from service.config import Site
-from service.deletion import RECENT_SECONDS, ROUND_SECONDS
+from service.deletion import ROUND_SECONDS
+from service.doctor.parts import DEAD_LEASE_SECONDS
 from service.doctor.stores import CLOCKS_APART_SECONDS
+from service.later import LaterCommand
+from service.leaps import AWAY_SECONDS, EVEN_SECONDS, LEAP_SECONDS
 from service.ledger_rests import FAILURES_BEFORE_REST
 from service.pull import Pace
+from service.receiver import LAST_SECONDS
+from service.removal import RECENT_SECONDS
 from service.up import LEEWAY_SECONDS, LONGEST_PAUSE_SECONDS
 from workers.stopping import LEAVE_SECONDS
 
@@ -30,6 +36,7 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     command: click.Command = main
     while isinstance(command, click.Group) and words and words[0] in command.commands:
         command, words = command.commands[words[0]], words[1:]
+        command = command.load() if isinstance(command, LaterCommand) else command
     return command, words
 
 
@@ -58,6 +65,13 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"After {ScpSettings('A', '', 0).idle_timeout_seconds:.0f} s without a byte" in TEXT
     assert f"up to {LONGEST_PAUSE_SECONDS:.0f} s, where it dies" in TEXT
     assert f"gone after `stop_seconds` and {LEAVE_SECONDS:.0f} s more" in ONE_LINE
+    assert f"brought instances {GRACE_SECONDS:.0f} s to come to their end" in ONE_LINE
+    assert f"within {ABORT_SECONDS + CLOSE_SECONDS:.0f} s more, however many" in ONE_LINE
+    assert GRACE_SECONDS + ABORT_SECONDS + 2 * CLOSE_SECONDS + LAST_SECONDS < LEEWAY_SECONDS
+    assert f"sent by another worker {2 * LEAVE_SECONDS:.0f} s later" in ONE_LINE
+    assert f"leaps ahead by more than {LEAP_SECONDS / 60:.0f} minutes" in ONE_LINE
+    assert (AWAY_SECONDS, EVEN_SECONDS) == (7 * 86400.0, 86400.0)
+    assert f"from {DEAD_LEASE_SECONDS / 60:.0f} min on, of a worker that is behind" in ONE_LINE
     assert f"longer than `stop_seconds` and {LEEWAY_SECONDS:.0f} s." in ONE_LINE
     assert f"`sagittal doctor` warns from {CLOCKS_APART_SECONDS:.0f} s on" in TEXT
     assert f"more than {Pace().pause_above} jobs and series wait (`--pause-above`)" in TEXT
