@@ -66,7 +66,7 @@ def run(
     seed: int,
     series: int,
     seconds: float,
-    settle_seconds: float = 240.0,
+    settle_seconds: float = 600.0,
     ledger: str = "sqlite",
 ) -> Run:
     """Send so many series over so many seconds while the faults of this seed strike; wait for the end; audit.
