@@ -208,13 +208,12 @@ def test_the_series_of_all_vendors_are_read_as_image_by_image(case, tmp_path, mo
 
 
 def test_nothing_of_a_patient_is_kept(tmp_path):
-    save_all(classic_series(PatientName="Unmistakable^Name", PatientID="P-4711"), tmp_path)
+    save_all(classic_series(PatientName="Unmistakable^Name", PatientID="Unmistakable-ID"), tmp_path)
     forget_headers()
     read_headers(sorted(tmp_path.iterdir()))
 
     assert headers._alike
     assert "Unmistakable" not in repr(headers._alike)
-    assert "4711" not in repr(headers._alike)
 
 
 @real_data.needed
