@@ -157,7 +157,7 @@ class FittingModel:
 
     def _tell(self, way: Way, shape: Shape, spacing_mm: Millimetres, room: Room, again: bool) -> None:
         plain = Way(on_cpu=room.gpu_bytes is None, on_disk=False)
-        if way == plain and not again:
+        if (way.on_cpu, way.on_disk) == (plain.on_cpu, plain.on_disk) and not again:
             return
         wanted = estimate(shape, spacing_mm, self.model.footprint, plain)
         why = "to be on the safe side" if self.job.frugal else f"the plain way needs {wanted}, and there are {room}"

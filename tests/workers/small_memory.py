@@ -99,7 +99,7 @@ def run(asked: dict[str, Any], models: WarmModels) -> dict[str, Any]:
         limit = _size("VmSize") + asked["limit_mb"] * MIB
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     told: dict[str, Any] = {"notes": notes, "room_mb": models.room().host_bytes / MIB}
-    for name, way in (("memory", Way(True, False)), ("disk", Way(True, True))):
+    for name, way in (("kept", Way(True, False, True)), ("memory", Way(True, False)), ("disk", Way(True, True))):
         needed = estimate(tuple(asked["shape"]), spacing_mm, model.model.footprint, way)
         told[f"{name}_mb"] = needed.host_bytes / MIB
     try:

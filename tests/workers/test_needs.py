@@ -8,6 +8,7 @@ FULL_SIZE = Footprint(45, (48, 160, 160), (3.0, 1.25, 1.25), (0, 1, 2), 32, 120 
 SHAPE, SPACING_MM = (80, 320, 320), (3.0, 1.25, 1.25)
 MOST = Room(2**40, None, 2**50)
 GPU, GPU_DISK, CPU, CPU_DISK = Way(False, False), Way(False, True), Way(True, False), Way(True, True)
+KEPT = Way(True, False, keeps_pages=True)
 
 
 def needed(way: Way) -> int:
@@ -19,12 +20,18 @@ def fitting(host: int, gpu: int | None, disk: int = 2**50, frugal: bool = False)
 
 
 def test_where_there_is_enough_the_gpu_goes_before_the_cpu_and_memory_before_disk() -> None:
-    assert fitting(2**40, 2**40) == (GPU, GPU_DISK, CPU, CPU_DISK)
-    assert fitting(2**40, None) == (CPU, CPU_DISK)
+    assert fitting(2**40, 2**40) == (GPU, GPU_DISK, KEPT, CPU, CPU_DISK)
+    assert fitting(2**40, None) == (KEPT, CPU, CPU_DISK)
+
+
+def test_pages_are_kept_only_where_there_is_room_for_the_holes_between_them() -> None:
+    assert fitting(needed(KEPT), None) == (KEPT, CPU, CPU_DISK)
+    assert fitting(needed(KEPT) - 1, None) == (CPU, CPU_DISK)
+    assert needed(CPU) < needed(KEPT)
 
 
 def test_a_gpu_that_is_too_small_leaves_the_cpu() -> None:
-    assert fitting(2**40, 512 * MIB) == (CPU, CPU_DISK)
+    assert fitting(2**40, 512 * MIB) == (KEPT, CPU, CPU_DISK)
 
 
 def test_logits_wait_on_disk_where_the_memory_does_not_hold_them() -> None:

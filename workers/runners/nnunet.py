@@ -78,7 +78,7 @@ class LoadedModel:
 
         device = "cpu" if way.on_cpu else str(self.prediction.predictor.device)
         try:
-            return self.prediction.elsewhere(device, scratch).run(array, spacing_mm, progress, way.on_disk)
+            return self.prediction.elsewhere(device, scratch).run(array, spacing_mm, progress, way)
         except (RuntimeError, MemoryError) as error:
             if not says_out_of_memory(error):
                 raise

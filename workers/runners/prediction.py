@@ -18,11 +18,13 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from dicom_nodes.errors import ModelUnusable
+from workers.needs import Way
 from workers.runners import architecture
 from workers.runners.labelling import label_map
 from workers.runners.logits import InMemory, Logits, kept
 from workers.runners.model_folder import ModelFolder
 from workers.runners.nnunet import Progress
+from workers.runners.pages import pages_kept
 from workers.runners.preprocessing import preprocessed
 from workers.runners.window import Tiles, filled, slide, tiles_of
 
@@ -43,13 +45,14 @@ class Prediction:
         array: npt.NDArray[np.float32],
         spacing_mm: tuple[float, float, float],
         progress: Progress,
-        on_disk: bool = False,
+        way: Way | None = None,
     ) -> npt.NDArray[np.uint8]:
         """The label map (z, y, x) of `array` (z, y, x); `progress` hears of every step and every tile.
 
-        The logits are kept `on_disk` or in memory: the label map is the same. What `progress` raises ends the run
-        after the tile in work. Raises OSError where the disk does not take the logits.
+        It is the same in every `way`, None for the fastest on the predictor's device. What `progress` raises ends
+        the run after the tile in work. Raises OSError where the disk does not take the logits.
         """
+        way = way or Way(on_cpu=self.predictor.device.type == "cpu", on_disk=False, keeps_pages=True)
         with _torch_threads(self.threads):
             progress("preprocess", 0.0)
             data, properties = self.preprocess(array, spacing_mm)
@@ -57,8 +60,9 @@ class Prediction:
             tiles = tiles_of(self.predictor, data)
             a, b, c = data.shape[1:]
             classes = self.predictor.label_manager.num_segmentation_heads
-            with kept(classes, (a, b, c), tiles.axis, on_disk, self.scratch) as logits:
-                self._slide(tiles, logits, progress)
+            with kept(classes, (a, b, c), tiles.axis, way.on_disk, self.scratch) as logits:
+                with pages_kept(way.on_cpu and way.keeps_pages):
+                    self._slide(tiles, logits, progress)
                 axis = tiles.axis
                 del data, tiles
                 progress("resample", 0.0)
