@@ -104,3 +104,13 @@ def moved(labels: Labels, shape: tuple[int, int, int], affine: Affine) -> npt.ND
     if np.abs(places[:3] - found).max() > 0.01 or (found < 0).any() or (found >= size).any():
         raise ValueError("the two grids are not of the same voxels")
     return np.asarray(labels.array[found[2], found[1], found[0]].reshape(shape))
+
+
+def dice(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> dict[int, float]:
+    """For every label that either has."""
+    counts = {}
+    for label in np.union1d(ours, theirs):
+        mine, other = ours == label, theirs == label
+        counts[int(label)] = 2 * float((mine & other).sum() / (mine.sum() + other.sum()))
+    counts.pop(0, None)
+    return counts

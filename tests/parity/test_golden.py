@@ -16,7 +16,7 @@ from service.modelstore import ModelStore
 from service.submodel import SubModel, load_submodels
 from tests import real_data
 from tests.parity import inputs, peers
-from tests.parity.conftest import TOTAL, Published
+from tests.parity.published import TOTAL, Published
 from tests.parity.test_parity import SAME, overall
 from workers.models import WarmModels
 from workers.progress import Progress

@@ -16,7 +16,9 @@ from dicom_nodes.reader import read_voxels
 from dicom_nodes.types import Volume
 from service.submodel import SubModel
 from tests.parity import inputs, peers
-from tests.parity.conftest import TOTAL, Published, Table
+from tests.parity.conftest import Table
+from tests.parity.inputs import dice
+from tests.parity.published import TOTAL, Published
 from workers.grid import Image, Millimetres, resampled
 from workers.models import WarmModels
 from workers.progress import Progress
@@ -130,16 +132,6 @@ def test_an_image_of_values_from_0_to_1_is_segmented_by_ours_and_not_by_totalseg
     )
     assert overall(ours, usual) >= SAME
     assert overall(inputs.moved(theirs, volume.shape, volume.affine), usual) < 0.1
-
-
-def dice(ours: LabelMap, theirs: LabelMap) -> dict[int, float]:
-    """For every label that either has."""
-    counts = {}
-    for label in np.union1d(ours, theirs):
-        mine, other = ours == label, theirs == label
-        counts[int(label)] = 2 * float((mine & other).sum() / (mine.sum() + other.sum()))
-    counts.pop(0, None)
-    return counts
 
 
 def overall(ours: LabelMap, theirs: LabelMap) -> float:

@@ -1,0 +1,46 @@
+"""The stand-ins as their authors publish them, and the same installed by our own command."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.modelstore import ModelStore
+from service.submodel import SubModel
+from tests.standins.folders import write_bare, write_dataset
+from workers.models import WarmModels
+
+TOTAL = "totalsegmentator-total-mr"
+DATASETS = (TOTAL, f"{TOTAL}-fast", "totalsegmentator-liver-segments-mr")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Published:
+    """Folders of weights as the programs look for them."""
+
+    totalsegmentator: Path
+    mrsegmentator: Path
+    mrannotator: Path
+
+
+def publish(submodels: Mapping[str, SubModel], folder: Path) -> Published:
+    """The stand-ins in their authors' layouts."""
+    found = Published(folder / "totalsegmentator", folder / "mrsegmentator", folder / "mrannotator")
+    for name in DATASETS:
+        for network in submodels[name].network:
+            write_dataset(submodels[name], network, found.totalsegmentator)
+    write_bare(submodels["mrsegmentator"], submodels["mrsegmentator"].network[0], found.mrsegmentator)
+    abdomen = submodels["mrannotator-abdomen"]
+    write_dataset(abdomen, abdomen.network[0], found.mrannotator)
+    return found
+
+
+def installed(published: Published, submodels: Mapping[str, SubModel], folder: Path) -> WarmModels:
+    """The same weights through `sagittal models install`, ready to run as a worker has them."""
+    sources = [*sorted(published.totalsegmentator.iterdir()), published.mrsegmentator, published.mrannotator]
+    for source in sources:
+        command = [sys.executable, "-m", "service", "models", "install", str(source), "--folder", str(folder)]
+        done = subprocess.run([*command, "--accept-licence"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return WarmModels(ModelStore(folder), submodels, device="cpu")
