@@ -1,9 +1,9 @@
 """Logits in; the label map on the grid that the image came on out, a few rows or one class in memory at a time.
 
 The same label map as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`. Where its default
-resampling is linear, all classes of a few rows are interpolated and the greatest is noted at once; with any
-other resampling each class is treated for itself, and the greatest logit of a voxel is kept while they pass.
-nnU-Net holds all classes on the whole image, and a copy in double precision beside.
+resampling is linear, all classes of a few rows are interpolated and the greatest is noted at once, in double
+precision where it is close; with any other resampling each class is treated for itself, and the greatest logit of a
+voxel is kept while they pass. nnU-Net holds all classes on the whole image, and a copy in double precision beside.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,8 @@ from workers.runners.resampling import Grids, grids, linear, nearest
 Heard = Callable[[float], None]
 _ROWS_BYTES = 64 * 2**20
 """Logits that are taken up at a time, as float."""
+_HALF_PRECISION = 2.0**-10
+"""At least the distance of a number from the next."""
 
 
 def label_map(
@@ -53,8 +55,12 @@ def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[
             logits.band(number, axis, low, high).movedim(axis, 0) for number in range(logits.classes)
         ], 1)  # fmt: skip
         for row in range(first, end):
-            one = _between(band[before[row] - low], band[after[row] - low], float(part[row]))
-            rows[row] = _greatest(_plane(one, to, axis))
+            between = band[before[row] - low], band[after[row] - low], float(part[row])
+            values = _plane(_between(*between), to, axis)
+            rows[row] = _greatest(values)
+            if to.old != to.new:
+                close = _close(values)
+                rows[row][close] = _decided(between, close, to, axis)
         heard(end / len(before))
     return found
 
@@ -66,6 +72,32 @@ def _places(to: Grids, axis: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.
         return linear(old, new)
     chosen = nearest(old, new)
     return chosen, chosen, np.zeros(new)
+
+
+def _close(plane: torch.Tensor) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where the two greatest of a plane (class, ...) are so near that rounding to single precision may decide."""
+    best = plane.amax(0)
+    near = plane >= best - best.abs() * _HALF_PRECISION
+    first, second = (near.sum(0, dtype=torch.int32) > 1).numpy().nonzero()
+    return first, second
+
+
+def _decided(
+    between: tuple[torch.Tensor, torch.Tensor, float],
+    close: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    to: Grids,
+    axis: int,
+) -> npt.NDArray[np.uint8]:
+    """The class of each such place, in double precision until it is rounded to half, as nnU-Net has it."""
+    before, after, part = between
+    first, second = (_places(to, other) for other in range(3) if other != axis)
+    found = torch.zeros((before.shape[0], len(close[0])), dtype=torch.float64)
+    for plane, share in ((before, 1 - part), (after, part)):
+        for i, near_i in ((first[0], 1 - first[2]), (first[1], first[2])):
+            for j, near_j in ((second[0], 1 - second[2]), (second[1], second[2])):
+                weight = share * near_i[close[0]] * near_j[close[1]]
+                found += plane[:, i[close[0]], j[close[1]]] * torch.from_numpy(weight)
+    return _greatest(found.half().float()[..., None])[:, 0]
 
 
 def _between(before: torch.Tensor, after: torch.Tensor, part: float) -> torch.Tensor:

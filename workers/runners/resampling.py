@@ -2,7 +2,7 @@
 
 That resampling is separable: what it does along one axis is one matrix, whatever the other axes hold. The matrix
 is asked of the function that nnU-Net calls (`skimage.transform.resize`), by giving it unit vectors, and is then
-applied by matrix products: nnU-Net's arithmetic in another order, equal up to rounding, and many times faster.
+applied by matrix products in double precision: equal once it is rounded, and many times faster.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,12 +58,12 @@ def image_resampled(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np
     if to.old == to.new:
         return image
     if to.apart is None:
-        found = _along_first(_planes(image, to), to)
-        return np.clip(found, image.min(), image.max(), out=found)
+        whole = _along_first(_planes(image, to), to)
+        return np.clip(whole, image.min(), image.max(), out=whole)
     axis = to.apart
     lying = Grids(_first(to.old, axis), _first(to.new, axis), to.order, 0)
     slices = np.moveaxis(image, axis, 0)
-    found = _planes(slices, lying)
+    found = _planes(slices, lying).astype(np.float32)
     low, high = (edge(slices, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
     chosen = np.clip(found, low, high, out=found)[nearest(lying.old[0], lying.new[0])]
     return np.ascontiguousarray(np.moveaxis(chosen, 0, axis))
@@ -90,12 +90,12 @@ def _matrix(old: int, new: int, order: int) -> Matrix:
     return found
 
 
-def _planes(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np.float32]:
-    """Resampled along the second and the third axis, a few planes at a time in double precision."""
+def _planes(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np.float64]:
+    """Resampled along the second and the third axis, a few planes at a time, and not rounded yet."""
     _, b, c = to.new
     rows = torch.from_numpy(_matrix(to.old[1], b, to.order)) if to.old[1] != b else None
     columns = torch.from_numpy(_matrix(to.old[2], c, to.order).T.copy()) if to.old[2] != c else None
-    found = np.empty((image.shape[0], b, c), np.float32)
+    found = np.empty((image.shape[0], b, c), np.float64)
     for first in range(0, len(image), _PLANES):
         seen = torch.from_numpy(image[first : first + _PLANES].astype(np.float64))
         seen = seen if rows is None else rows @ seen
@@ -103,15 +103,15 @@ def _planes(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np.float32
     return found
 
 
-def _along_first(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np.float32]:
-    """Resampled along the first axis, row by row in double precision."""
+def _along_first(image: npt.NDArray[np.float64], to: Grids) -> npt.NDArray[np.float32]:
+    """Resampled along the first axis, a few rows at a time, and rounded."""
     a, b, c = to.new
     if to.old[0] == a:
-        return image
+        return image.astype(np.float32)
     matrix = torch.from_numpy(_matrix(to.old[0], a, to.order))
     found = np.empty((a, b, c), np.float32)
     for first in range(0, b, _PLANES):
-        seen = torch.from_numpy(image[:, first : first + _PLANES].reshape(to.old[0], -1).astype(np.float64))
+        seen = torch.from_numpy(image[:, first : first + _PLANES].reshape(to.old[0], -1))
         found[:, first : first + _PLANES] = (matrix @ seen).numpy().reshape(a, -1, c)
     return found
 
