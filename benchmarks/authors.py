@@ -63,7 +63,7 @@ PROGRAMS = (
 
 def rows(full: bool) -> list[Measured]:
     """Row 10, one for each program."""
-    return measure(runs=5 if full else 3)
+    return measure(runs=9 if full else 5)
 
 
 def measure(runs: int) -> list[Measured]:

@@ -38,7 +38,7 @@ NICE = "Sender, receiver and two workers want two cores; workers have a nice val
 
 def rows(full: bool) -> list[Measured]:
     """Row 9."""
-    return measure(series=1000 if full else 100, runs=5 if full else 3)
+    return measure(series=1000 if full else 100, runs=5)
 
 
 def measure(series: int, runs: int) -> list[Measured]:

@@ -58,7 +58,7 @@ PARTS = (
     Part("series", (5, 6, 7), 9, 90),
     Part("seg", (8,), 2, 10),
     Part("backlog", (9,), 5, 30),
-    Part("authors", (10,), 4, 8),
+    Part("authors", (10,), 5, 8),
     Part("rest", (11,), 2, 3),
 )
 PATIENCE = 4

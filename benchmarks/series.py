@@ -125,7 +125,7 @@ def rows(full: bool) -> list[Measured]:
     wanted = (
         (("full", 44), ("full", 10), ("small", 44), ("small", 10), ("phantom", 0)) if full else (("small", 44),)
     )
-    return [row for network, classes in wanted for row in as_rows(compare(network, classes, 5 if full else 3))]
+    return [row for network, classes in wanted for row in as_rows(compare(network, classes, 5))]
 
 
 def as_rows(found: Compared) -> list[Measured]:
