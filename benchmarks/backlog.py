@@ -1,6 +1,6 @@
 """A queue of small series: what a second worker brings, and what the receiver keeps of its rate beside two.
 
-    python -m benchmarks.backlog [--series 100] [--runs 5]
+    python -m benchmarks.backlog [--series 60] [--runs 5]
 
 A whole site with a real, tiny nnU-Net (`tests/faults/model.py`). For one worker and for two, in turns: the
 receiver takes so many series of 6 images and routes them while no worker runs; then the workers, one thread each,
@@ -38,7 +38,7 @@ NICE = "Sender, receiver and two workers want two cores; workers have a nice val
 
 def rows(full: bool) -> list[Measured]:
     """Row 9."""
-    return measure(series=1000 if full else 100, runs=5)
+    return measure(series=1000 if full else 60, runs=5)
 
 
 def measure(series: int, runs: int) -> list[Measured]:
@@ -145,7 +145,7 @@ def _receiving(bench: _Bench, runs: int, busy_with: int) -> Measured:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--series", type=int, default=100)
+    parser.add_argument("--series", type=int, default=60)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
     show(measure(chosen.series, chosen.runs))

@@ -42,7 +42,7 @@ class Peak:
         """Sample until the process ends."""
         while process.poll() is None:
             self.mib = max(self.mib, _tree_mib(process.pid))
-            time.sleep(0.05)
+            time.sleep(0.25)  # to ask takes a tenth of that where a process has GB
 
 
 def _tree_mib(pid: int) -> float:

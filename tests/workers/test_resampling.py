@@ -8,7 +8,7 @@ import torch
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 
-from workers.runners.labelling import _by_rows
+from workers.runners.labelling import _as_they_lie, _by_rows
 from workers.runners.logits import InMemory, kept
 from workers.runners.resampling import Grids, grids, image_resampled
 
@@ -95,3 +95,12 @@ def test_another_resampling_than_the_default_is_left_to_its_own_function() -> No
 def test_slices_apart_are_left_to_nnunet_where_they_are_not_taken_from_the_nearest() -> None:
     blended = partial(resample_data_or_seg_to_shape, is_seg=False, order=3, order_z=1, force_separate_z=None)
     assert grids(blended, (4, 50, 60), (9, 60, 70), (9, 1, 1), (4, 0.8, 0.8)) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_where_image_and_network_have_one_grid_each_voxel_has_its_greatest_logit(axis: int) -> None:
+    logits = smooth((9, 14, 11), 6).half()
+    logits[:, 2:4] = 1.5
+    found = _as_they_lie(InMemory(logits), axis, lambda _: None)
+    np.testing.assert_array_equal(found, logits.float().argmax(0))
+    assert not found[2:4].any(), "of equal logits the first class is taken"

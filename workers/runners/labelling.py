@@ -19,6 +19,8 @@ from workers.runners.resampling import Grids, grids, linear, nearest
 Heard = Callable[[float], None]
 _ROWS_BYTES = 64 * 2**20
 """Logits that are taken up at a time, as float."""
+_CACHED_BYTES = 2 * 2**20
+"""Of a class at a time: several arrays of that stay in a processor's cache."""
 _HALF_PRECISION = 2.0**-10
 """At least the distance of a number from the next."""
 
@@ -34,11 +36,31 @@ def label_map(
     shape = tuple(properties["shape_after_cropping_and_before_resampling"])
     current, spacing = _spacings(predictor, properties)
     to = grids(predictor.configuration_manager.resampling_fn_probabilities, logits.shape, shape, current, spacing)
-    if to is not None and to.order == 1:
+    if to is not None and to.old == to.new:
+        found = _as_they_lie(logits, axis, heard)
+    elif to is not None and to.order == 1:
         found = _by_rows(logits, to, axis, heard)
     else:
         found = _by_class(logits, predictor, properties, heard)
     return _uncropped(found, predictor, properties)
+
+
+def _as_they_lie(logits: Logits, axis: int, heard: Heard) -> npt.NDArray[np.uint8]:
+    """(a, b, c): the class with the greatest logit, of equal ones the first; the image has the network's grid."""
+    found = np.zeros(logits.shape, np.uint8)
+    rows = np.moveaxis(found, axis, 0)
+    step = max(1, _CACHED_BYTES // (4 * (found.size // len(rows))))
+    for first in range(0, len(rows), step):
+        end = min(first + step, len(rows))
+        best = logits.band(0, axis, first, end).movedim(axis, 0).float()
+        labels = torch.zeros(best.shape, dtype=torch.uint8)
+        for number in range(1, logits.classes):
+            seen = logits.band(number, axis, first, end).movedim(axis, 0).float()
+            labels.masked_fill_(seen > best, number)
+            torch.maximum(best, seen, out=best)
+        rows[first:end] = labels.numpy()
+        heard(end / len(rows))
+    return found
 
 
 def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[np.uint8]:
@@ -58,9 +80,8 @@ def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[
             between = band[before[row] - low], band[after[row] - low], float(part[row])
             values = _plane(_between(*between), to, axis)
             rows[row] = _greatest(values)
-            if to.old != to.new:
-                close = _close(values)
-                rows[row][close] = _decided(between, close, to, axis)
+            close = _close(values)
+            rows[row][close] = _decided(between, close, to, axis)
         heard(end / len(before))
     return found
 
