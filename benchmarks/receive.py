@@ -45,6 +45,8 @@ ASSOCIATIONS = (1, 4)
 INSTANCES = 300
 _SIZE = f"{2 * SIDE * SIDE / 1000:.0f} kB"
 OURS, YARDSTICK = "Sagittal", "dcmtk storescp"
+UNFLUSHED = "Sagittal, nothing flushed"
+"""What the disk's flushes cost; no such receiver is to be had."""
 GOALS = {(YARDSTICK, 1): (1, 0.9), (YARDSTICK, 4): (2, 1.0), ("Orthanc", 1): (3, 2.5), ("Orthanc", 4): (3, 2.5)}
 """Peer and associations to the number of the row and its goal."""
 
@@ -67,9 +69,12 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=INSTANCES)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--unflushed", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
+        if arguments.unflushed:
+            os.fsync = os.fdatasync = lambda _descriptor: None  # type: ignore[assignment]
         _serve(arguments.serve, arguments.port)
         return
     if lacks := _lacks():
@@ -85,13 +90,14 @@ def rows(full: bool) -> list[Measured]:
     if lacks := _lacks():
         return [Missing(number, f"receive {INSTANCES} MR instances", lacks) for number in (1, 2, 3)]
     found = measure(INSTANCES, 11 if full else 5)
-    return [_row(peer, count, found) for peer, count in GOALS]
+    unflushed = [_unflushed_row(count, found) for count in ASSOCIATIONS]
+    return [*(_row(peer, count, found) for peer, count in GOALS), *unflushed]
 
 
 def measure(instances: int, runs: int) -> dict[tuple[str, int], Seen]:
     """All receivers with every number of associations, in turns: what else the machine does falls on all alike."""
     os.environ["TCP_NODELAY"] = "1"  # for every process that this one starts
-    receivers: dict[str, Receiver] = {OURS: _sagittal, YARDSTICK: _storescp}
+    receivers: dict[str, Receiver] = {OURS: _sagittal, YARDSTICK: _storescp, UNFLUSHED: _unflushed}
     if not missing():
         receivers["Orthanc"] = _orthanc
     found: dict[tuple[str, int], Seen] = {}
@@ -126,6 +132,14 @@ def _row(peer: str, count: int, found: dict[tuple[str, int], Seen]) -> Measured:
     limit = f"{associations}: CPU ms for each instance: {cpu}."
     rates = tuple(ours.rates), tuple(theirs.rates)
     return Row(number, work, "instances/s", rates[0], against, rates[1], Compare.RATE, goal, limit)
+
+
+def _unflushed_row(count: int, found: dict[tuple[str, int], Seen]) -> Row:
+    """For information, beside row 1 or 2."""
+    number, _ = GOALS[YARDSTICK, count]
+    work = f"for comparison, {count} association{'s' * (count > 1)}: as above with nothing flushed"
+    ours, theirs = (tuple(found[name, count].rates) for name in (UNFLUSHED, YARDSTICK))
+    return Row(number, work, "instances/s", ours, f"{YARDSTICK} --fork", theirs, Compare.RATE)
 
 
 def _one_run(receiver: Receiver, home: Path, folders: list[Path], instances: int) -> tuple[float, float]:
@@ -169,10 +183,14 @@ def _serve(folder: Path, port: int) -> None:
     scp.stop()
 
 
-def _sagittal(folder: Path) -> AbstractContextManager[tuple[int, int]]:
+def _sagittal(folder: Path, *options: str) -> AbstractContextManager[tuple[int, int]]:
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "benchmarks.receive", "--serve", str(folder), "--port", str(port)]
+    command = [sys.executable, "-m", "benchmarks.receive", "--serve", str(folder), "--port", str(port), *options]
     return _process(command, port, os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def _unflushed(folder: Path) -> AbstractContextManager[tuple[int, int]]:
+    return _sagittal(folder, "--unflushed")
 
 
 def _storescp(folder: Path) -> AbstractContextManager[tuple[int, int]]:
@@ -245,12 +263,12 @@ def _instance(number: int, series_uid: str, study_uid: str) -> Dataset:
 def _print(found: dict[tuple[str, int], Seen], instances: int, runs: int) -> None:
     print(f"{instances} MR instances of {_SIZE} over loopback, {runs} runs in turns")
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.platform()}")
-    print(f"\n{'':16}{'associations':>13}{'min':>8}{'median':>8}{'max':>8}{'of storescp':>13}{'CPU ms each':>13}")
+    print(f"\n{'':26}{'associations':>13}{'min':>8}{'median':>8}{'max':>8}{'of storescp':>13}{'CPU ms each':>13}")
     for (name, associations), seen in sorted(found.items(), key=lambda one: one[0][1]):
         median = statistics.median(seen.rates)
         ratio = median / statistics.median(found[YARDSTICK, associations].rates)
         print(
-            f"{name:16}{associations:13}{min(seen.rates):8.0f}{median:8.0f}{max(seen.rates):8.0f}"
+            f"{name:26}{associations:13}{min(seen.rates):8.0f}{median:8.0f}{max(seen.rates):8.0f}"
             f"{ratio:12.2f}×{statistics.median(seen.cpu_ms):13.2f}"
         )
 

@@ -11,6 +11,7 @@ Neither mirrors. Peak memory is the proportional set size of each process with i
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -137,8 +138,9 @@ def as_rows(found: Compared) -> list[Measured]:
     peer = "nnUNetv2_predict, whole process, and highdicom"
     goal = {"full": 2.0, "small": 3.0}.get(found.network)
     beside = Row(
-        6, f"beside the network, {size}", "s", found.beside, "our network's time", network, Compare.SHARE, 0.1
-    )
+        6, f"beside the network, {size}", "s", found.beside, "our network's time", network, Compare.SHARE, 0.1,
+        f"{size}: {_parts(found)}.",
+    )  # fmt: skip
     memory = Row(
         7, f"peak memory, {size}", "MiB", (found.our_mib,), "nnUNetv2_predict", (found.their_mib,), Compare.SHARE,
         0.4 if found.classes == 44 else None,
@@ -148,6 +150,13 @@ def as_rows(found: Compared) -> list[Measured]:
         beside,
         memory,
     ]
+
+
+def _parts(found: Compared) -> str:
+    """What is beside the network, the largest first."""
+    median = {part: statistics.median(run[part] for run in found.ours) for part in found.ours[0]}
+    beside = sorted((part for part in median if part not in ("whole", "network")), key=lambda part: -median[part])
+    return ", ".join(f"{part} {median[part]:.2f} s" for part in beside)
 
 
 def compare(network: str, classes: int, runs: int, shape: tuple[int, int, int] = SHAPE) -> Compared:
