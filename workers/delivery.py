@@ -202,11 +202,26 @@ def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
     asked = ledger.claim_commitment(delivery.id, transaction_uid, lease_seconds)
     if not asked:
         return
-    objects = {made.sop_instance_uid: made for made in ledger.objects(delivery.job_id)}
-    references = [Reference(objects[d.sop_instance_uid].sop_class_uid, d.sop_instance_uid) for d in asked]
-    request = partial(ask_commitment, target.node, shop.site.receive.aet, transaction_uid, references)
+    with shop.stopping.handing_back(partial(_break_off, shop, asked, transaction_uid)):
+        _request(shop, asked, target, transaction_uid)
+
+
+def _break_off(shop: Workshop, asked: list[Delivery], transaction_uid: str) -> None:
+    """Leave it to another worker to ask once more, when this process has ended."""
+    due = dict.fromkeys((each.id for each in asked), shop.ledger.now() + 2 * LEAVE_SECONDS)
     try:
-        awaited = partial(ledger.commitment_awaited, transaction_uid)
+        shop.ledger.commitment_waits(transaction_uid, "broken off: its worker was told to stop", due)
+    except SQLAlchemyError as error:  # then it is asked again when the time of the request is over
+        event(log, logging.ERROR, "not handed back", job=asked[0].job_id, why=str(error))
+
+
+def _request(shop: Workshop, asked: list[Delivery], target: Destination, transaction_uid: str) -> None:
+    ledger, job_id = shop.ledger, asked[0].job_id
+    sop_classes = {made.sop_instance_uid: made.sop_class_uid for made in ledger.objects(job_id)}
+    references = [Reference(sop_classes[each.sop_instance_uid], each.sop_instance_uid) for each in asked]
+    request = partial(ask_commitment, target.node, shop.site.receive.aet, transaction_uid, references)
+    awaited = partial(ledger.commitment_awaited, transaction_uid)
+    try:
         request(ledger.commitment_reported, target.timeout_seconds, awaited=awaited)
     except Unreachable as error:
         _rest(shop, target, str(error), 1)
@@ -215,7 +230,7 @@ def _ask(shop: Workshop, delivery: Delivery, target: Destination) -> None:
         ledger.answered(target.name)
         _not_committing(shop, asked, target, transaction_uid, error)
     except Exception as error:  # recorded; it is asked again later
-        log.exception("asking for commitment broke", extra={"fields": {"job": delivery.job_id, "to": target.name}})
+        log.exception("asking for commitment broke", extra={"fields": {"job": job_id, "to": target.name}})
         _ask_later(shop, asked, target, transaction_uid, f"{type(error).__name__}: {error}", answered=False)
     else:
         ledger.answered(target.name)

@@ -18,6 +18,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
@@ -205,6 +206,8 @@ def answering(handlers: list[tuple[Any, Callable[[Any], Any]]], **ae_settings: A
     for event, _ in handlers:
         if event is evt.EVT_C_FIND:
             ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        if event is evt.EVT_N_ACTION:
+            ae.add_supported_context(StorageCommitmentPushModel)
         if event is evt.EVT_C_MOVE:
             ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
     server = ae.make_server(("127.0.0.1", 0), evt_handlers=handlers, server_class=ThreadedAssociationServer)

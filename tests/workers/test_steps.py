@@ -179,3 +179,38 @@ def test_a_results_worker_told_to_stop_hands_back_what_a_slow_destination_has_no
         (delivery,) = site.ledger.deliveries(job.id)
         assert delivery.state in (DeliveryState.STORED, DeliveryState.DELIVERED), "asked to commit, and told no"
         assert delivery.attempts == 1
+
+
+def test_a_results_worker_told_to_stop_leaves_a_request_for_commitment_to_the_next(
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore
+) -> None:
+    """It is asked again within seconds, not when the time of the broken request is over."""
+    phantom = make_phantom("abdomen", 8, voxel_scale=5.0)
+    series = write_dicom(phantom, tmp_path / "series")
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(_: evt.Event) -> tuple[int, None]:
+        asked.set()
+        answer.wait(60)
+        return 0x0000, None
+
+    with (
+        answering([(evt.EVT_C_STORE, lambda _: 0x0000), (evt.EVT_N_ACTION, slow)]) as pacs,
+        steps_site(tmp_path, empty_redis, phantom_models.folder, port=pacs.port, stop_seconds=1.0) as site,
+    ):
+        submodels = {each.name: each for each in load_submodels()}
+        models = WarmModels(phantom_models, submodels)
+        job = inferred(Workshop(site.site, site.ledger, site.hints, submodels, models), phantom, series)
+        worker = site.start("results")
+        site.until(asked.is_set)
+        worker.terminate()
+        status, seconds = ended(worker, 20)
+        (delivery,) = site.ledger.deliveries(job.id)
+        answer.set()
+        assert status == 0
+        assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+        assert (delivery.state, delivery.attempts) == (DeliveryState.STORED, 1)
+        (broken,) = site.ledger.commitments(delivery.id)
+        assert broken.outcome == "broken off: its worker was told to stop"
+        site.start("results")
+        site.until(lambda: len(site.ledger.commitments(delivery.id)) == 2, 20)
