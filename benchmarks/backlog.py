@@ -33,7 +33,7 @@ BUSY_WITH = 60
 """So many series at the most are queued for the workers beside which the receiver is measured."""
 SPARE = 100
 """Jobs of other series that may wait as well."""
-NICE = "Sender, receiver and two workers want two cores; workers have a nice value of 5, the receiver has none."
+NICE = "Sender, receiver and two workers want two cores; workers have a nice value of 10, the receiver has none."
 
 
 def rows(full: bool) -> list[Measured]:

@@ -40,7 +40,7 @@ from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
-BEHIND = 5
+BEHIND = 10
 """Nice value of a worker that infers: where cores are scarce the receiver, which somebody waits for, goes first."""
 
 
