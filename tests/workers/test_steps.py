@@ -6,14 +6,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pynetdicom import evt
 
 from service import attempts
 from service.jobfolder import JobFolder
-from service.jobs import DeliveryState, Job, JobState
+from service.jobs import Delivery, DeliveryState, Job, JobState
 from service.modelstore import ModelStore
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
@@ -144,71 +146,67 @@ def test_a_worker_that_hangs_and_is_told_to_stop_hands_back_and_ends_in_the_time
     assert (back.state, back.attempts, back.owner) == (JobState.QUEUED, 0, "")
 
 
+class Slow:
+    """A handler that does not answer before it may."""
+
+    def __init__(self, answer: Any) -> None:
+        self.asked, self.may_answer, self._answer = threading.Event(), threading.Event(), answer
+
+    def __call__(self, _: evt.Event) -> Any:
+        """As pynetdicom calls it."""
+        self.asked.set()
+        self.may_answer.wait(60)
+        return self._answer
+
+
+@contextmanager
+def stopped_while_asking(
+    slow: Slow, handlers: list[tuple[Any, Any]], folder: Path, redis_url: str, weights: ModelStore
+) -> Iterator[tuple[StepsSite, Delivery]]:
+    """A results worker is told to stop while `slow`, one of the handlers of its archive, keeps it waiting."""
+    phantom = make_phantom("abdomen", 8, voxel_scale=5.0)
+    series = write_dicom(phantom, folder / "series")
+    with (
+        answering(handlers) as pacs,
+        steps_site(folder, redis_url, weights.folder, port=pacs.port, stop_seconds=1.0) as site,
+    ):
+        submodels = {each.name: each for each in load_submodels()}
+        models = WarmModels(weights, submodels)
+        job = inferred(Workshop(site.site, site.ledger, site.hints, submodels, models), phantom, series)
+        worker = site.start("results")
+        site.until(slow.asked.is_set)
+        worker.terminate()
+        status, seconds = ended(worker, 20)
+        (delivery,) = site.ledger.deliveries(job.id)
+        slow.may_answer.set()
+        assert status == 0
+        assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+        yield site, delivery
+
+
 def test_a_results_worker_told_to_stop_hands_back_what_a_slow_destination_has_not_answered(
     tmp_path: Path, empty_redis: str, phantom_models: ModelStore
 ) -> None:
     """The next worker sends it at once, long before a lease would be over, and no attempt is counted."""
-    phantom = make_phantom("abdomen", 8, voxel_scale=5.0)
-    series = write_dicom(phantom, tmp_path / "series")
-    asked, answer = threading.Event(), threading.Event()
-
-    def slow(_: evt.Event) -> int:
-        asked.set()
-        answer.wait(60)
-        return 0x0000
-
-    with (
-        answering([(evt.EVT_C_STORE, slow)]) as pacs,
-        steps_site(tmp_path, empty_redis, phantom_models.folder, port=pacs.port, stop_seconds=1.0) as site,
-    ):
-        submodels = {each.name: each for each in load_submodels()}
-        models = WarmModels(phantom_models, submodels)
-        job = inferred(Workshop(site.site, site.ledger, site.hints, submodels, models), phantom, series)
-        worker = site.start("results")
-        site.until(asked.is_set)
-        worker.terminate()
-        status, seconds = ended(worker, 20)
-        (delivery,) = site.ledger.deliveries(job.id)
-        answer.set()
-        assert status == 0
-        assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+    slow = Slow(0x0000)
+    handlers = [(evt.EVT_C_STORE, slow)]
+    with stopped_while_asking(slow, handlers, tmp_path, empty_redis, phantom_models) as (site, delivery):
         assert (delivery.state, delivery.attempts) == (DeliveryState.WAITING, 0)
         assert "handed back" in site.ledger.history("delivery", str(delivery.id))[-1].cause
         site.start("results")
-        site.until(lambda: site.ledger.deliveries(job.id)[0].state is not DeliveryState.WAITING, 20)
-        (delivery,) = site.ledger.deliveries(job.id)
-        assert delivery.state in (DeliveryState.STORED, DeliveryState.DELIVERED), "asked to commit, and told no"
-        assert delivery.attempts == 1
+        site.until(lambda: site.ledger.deliveries(delivery.job_id)[0].state is not DeliveryState.WAITING, 20)
+        (sent,) = site.ledger.deliveries(delivery.job_id)
+        assert sent.state in (DeliveryState.STORED, DeliveryState.DELIVERED), "asked to commit, and told no"
+        assert sent.attempts == 1
 
 
 def test_a_results_worker_told_to_stop_leaves_a_request_for_commitment_to_the_next(
     tmp_path: Path, empty_redis: str, phantom_models: ModelStore
 ) -> None:
     """It is asked again within seconds, not when the time of the broken request is over."""
-    phantom = make_phantom("abdomen", 8, voxel_scale=5.0)
-    series = write_dicom(phantom, tmp_path / "series")
-    asked, answer = threading.Event(), threading.Event()
-
-    def slow(_: evt.Event) -> tuple[int, None]:
-        asked.set()
-        answer.wait(60)
-        return 0x0000, None
-
-    with (
-        answering([(evt.EVT_C_STORE, lambda _: 0x0000), (evt.EVT_N_ACTION, slow)]) as pacs,
-        steps_site(tmp_path, empty_redis, phantom_models.folder, port=pacs.port, stop_seconds=1.0) as site,
-    ):
-        submodels = {each.name: each for each in load_submodels()}
-        models = WarmModels(phantom_models, submodels)
-        job = inferred(Workshop(site.site, site.ledger, site.hints, submodels, models), phantom, series)
-        worker = site.start("results")
-        site.until(asked.is_set)
-        worker.terminate()
-        status, seconds = ended(worker, 20)
-        (delivery,) = site.ledger.deliveries(job.id)
-        answer.set()
-        assert status == 0
-        assert seconds < 1.0 + LEAVE_SECONDS + 2.0
+    slow = Slow((0x0000, None))
+    handlers = [(evt.EVT_C_STORE, lambda _: 0x0000), (evt.EVT_N_ACTION, slow)]
+    with stopped_while_asking(slow, handlers, tmp_path, empty_redis, phantom_models) as (site, delivery):
         assert (delivery.state, delivery.attempts) == (DeliveryState.STORED, 1)
         (broken,) = site.ledger.commitments(delivery.id)
         assert broken.outcome == "broken off: its worker was told to stop"
