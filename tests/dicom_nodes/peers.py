@@ -121,9 +121,14 @@ class Receiver:
 
 
 @contextmanager
-def receiving(folder: Path, heard: Callable[[Instance], None] | None = None, **settings: Any) -> Iterator[Receiver]:
+def receiving(
+    folder: Path,
+    heard: Callable[[Instance], None] | None = None,
+    kind: type[StorageScp] = StorageScp,
+    **settings: Any,
+) -> Iterator[Receiver]:
     receiver = Receiver(folder)
-    receiver.scp = StorageScp(
+    receiver.scp = kind(
         ScpSettings("SAGITTAL", "127.0.0.1", 0, **settings),
         folder,
         heard or receiver.heard.append,

@@ -7,8 +7,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_nodes import scu
 from dicom_nodes.in_flight import HEAD_BYTES, KEPT_BYTES, Budget, DataSetReceived
-from dicom_nodes.negotiation import ScpSettings
 from dicom_nodes.scp import StorageScp
 from dicom_nodes.types import Ending, Instance
+from tests.dicom_nodes import peers
 from tests.dicom_nodes.bare_peer import (
     COMMAND,
     LAST,
@@ -48,7 +47,6 @@ from tests.dicom_nodes.peers import (
     EXPLICIT_LITTLE,
     MR,
     Object,
-    Receiver,
     associated,
     encoded,
     needs_data,
@@ -81,23 +79,7 @@ class Plain(Straight):
     straight = False
 
 
-@contextmanager
-def receiving(
-    folder: Path, kind: type[Straight] = Straight, heard: Callable[[Instance], None] | None = None, **settings: Any
-) -> Iterator[Receiver]:
-    receiver = Receiver(folder)
-    receiver.scp = kind(
-        ScpSettings("SAGITTAL", "127.0.0.1", 0, **settings),
-        folder,
-        heard or receiver.heard.append,
-        receiver.ended.append,
-        receiver.refused.append,
-    )
-    receiver.scp.start()
-    try:
-        yield receiver
-    finally:
-        receiver.scp.stop()
+receiving = partial(peers.receiving, kind=Straight)
 
 
 def lying(folder: Path) -> dict[str, bytes]:
@@ -148,7 +130,7 @@ def test_a_series_of_dcmtk_is_the_same_both_ways_and_pynetdicom_sees_at_most_its
         Object(pixel_bytes=size).write(source)
     there: list[dict[str, bytes]] = []
     for kind in (Straight, Plain):
-        with receiving(tmp_path / kind.__name__, kind) as receiver:
+        with receiving(tmp_path / kind.__name__, kind=kind) as receiver:
             assert storescu(receiver.node, "+sd", source).returncode == 0
             assert receiver.one_ended().ending is Ending.RELEASED
             assert isinstance(receiver.scp, Straight)
@@ -163,7 +145,7 @@ def test_real_series_are_the_same_both_ways(tmp_path: Path) -> None:
     files = [path for folder in folders for path in sorted(folder.glob("*.dcm")) if "chrSQ" not in path.name]
     there: list[Any] = []
     for kind in (Straight, Plain):
-        with receiving(tmp_path / kind.__name__, kind) as receiver:
+        with receiving(tmp_path / kind.__name__, kind=kind) as receiver:
             outcomes = scu.store(receiver.node, "MODALITY", files)
         there.append((lying(tmp_path / kind.__name__), [(each.status, each.comment) for each in outcomes]))
     assert there[0] == there[1] and len(there[0][0]) > 15
@@ -248,7 +230,7 @@ def test_what_is_unusual_has_the_same_outcome_both_ways(tmp_path: Path, what: st
 
 def _outcome(folder: Path, kind: type[Straight], content: bytes) -> tuple[Any, ...]:
     """(what came back, what lies there, what was heard and refused, how it ended) of one association."""
-    with receiving(folder, kind, idle_timeout_seconds=1.5) as receiver, joined(receiver.node) as peer:
+    with receiving(folder, kind=kind, idle_timeout_seconds=1.5) as receiver, joined(receiver.node) as peer:
         settled(peer)
         peer.send(content)
         peer.connection.settimeout(0.4)  # for what is not answered
@@ -321,7 +303,7 @@ def test_an_error_that_nobody_expects_is_answered_and_the_association_goes_on(tm
                 raise LookupError("nobody expects this")
             return super()._take(assoc, command, *more)
 
-    with receiving(tmp_path, Broken) as receiver, joined(receiver.node) as peer:
+    with receiving(tmp_path, kind=Broken) as receiver, joined(receiver.node) as peer:
         settled(peer)
         peer.send(message(store_command(bad), bad.data_set))
         assert peer.status() == 0xC211
