@@ -25,6 +25,8 @@ STAGING = ".staging-"
 RECORD = "model.json"
 PHANTOM_FOLDER = "phantom-models"
 """Under the site's data: where the shipped phantom models are installed."""
+PHANTOM_LOCK = ".phantoms.lock"
+"""In that folder: held by the worker that installs them."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

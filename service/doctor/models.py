@@ -1,5 +1,6 @@
 """The sub-models that a site runs in; out: whether each is installed whole, licensed, and fits the machine."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any
 
 from dicom_nodes.errors import ModelUnusable
 from service.doctor.seen import Ground, Seen, bad, count, listed, ok, warning
-from service.modelstore import RECORD, Installed, ModelStore, check_digest, sha256, site_store
+from service.modelstore import PHANTOM_LOCK, RECORD, Installed, ModelStore, check_digest, sha256, site_store
 from service.running import submodels_to_run
 from service.submodel import SubModel, site_submodels, with_rough
 
@@ -32,7 +33,7 @@ def models(ground: Ground) -> Iterator[Seen]:
         yield warning("phantom weights, trained on synthetic images: NOT for clinical use", advice)
     known = site_submodels(site.models.submodels, site.home)
     running = submodels_to_run(known, site.models.run)
-    if phantom and not store.folder.is_dir():
+    if phantom and (_installing(store.folder) or not store.installed()):
         yield ok(f"{count(len(running), 'sub-model')}, installed when the first worker starts")
         return
     needed = list({each.name: each for one in running for each in with_rough(one, known)}.values())
@@ -44,6 +45,18 @@ def models(ground: Ground) -> Iterator[Seen]:
     elif not faults:
         yield ok(f"{count(len(running), 'sub-model')} installed: {listed((each.name for each in running), 6)}")
     yield from dict.fromkeys(faults)
+
+
+def _installing(folder: Path) -> bool:
+    """Whether a worker installs the phantom models at this moment."""
+    try:
+        with (folder / PHANTOM_LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _faults(store: ModelStore, submodel: SubModel, absent: Collection[str]) -> Iterator[Seen]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import ssl
@@ -29,7 +30,7 @@ from service.doctor.seen import Check, Ground, Level, Seen, ok
 from service.doctor_cli import lines
 from service.jobs import JobState
 from service.ledger import open_ledger
-from service.modelstore import ModelStore
+from service.modelstore import PHANTOM_LOCK, ModelStore, site_store
 from service.site_template import site_toml
 from tests.conftest import free_port
 from tests.dicom_nodes.dicomweb import Answer, certificate, dicomweb
@@ -37,6 +38,7 @@ from tests.dicom_nodes.pacs import SEG, pacs
 from tests.dicom_nodes.peers import answering, receiving
 from tests.ledgers import ledger_in
 from tests.service.test_ledger import SERIES, routed
+from workers.install.place import locked
 
 KOS = "1.2.840.10008.5.1.4.1.1.88.59"
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -382,6 +384,20 @@ def test_models_that_are_missing_changed_or_phantom_are_told(tmp_path: Path, pha
     assert weights.parent.name in only(models.models(at)).saw
     phantom = only(models.models(ground(tmp_path)))
     assert phantom.level is Level.WARNING and "NOT for clinical use" in phantom.saw
+
+
+def test_phantom_models_that_a_worker_is_installing_are_not_told_to_be_missing(
+    tmp_path: Path, phantom_models: ModelStore
+) -> None:
+    at = ground(tmp_path)
+    folder = site_store(at.site).folder
+    folder.mkdir(parents=True)
+    assert "NOT for clinical use" in only(models.models(at)).saw
+    network = phantom_models.installed()[0].network
+    shutil.copytree(phantom_models.path(network), folder / network)
+    with locked(folder / PHANTOM_LOCK):
+        assert "NOT for clinical use" in only(models.models(at)).saw
+    assert "not installed" in wrong(models.models(at))[1].saw
 
 
 def test_a_great_file_of_weights_is_known_to_be_cut_off_by_its_own_header(

@@ -4,13 +4,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dicom_nodes.errors import ModelUnusable
-from service.modelstore import ModelStore, sha256, version_of
+from service.modelstore import PHANTOM_LOCK, ModelStore, sha256, version_of
 from service.submodel import Network, SubModel, load_submodels
 from workers.install.layout import FINAL
 from workers.install.place import locked
 
 SHIPPED = Path(__file__).parent.parent / "phantom_models"
-LOCK = ".phantoms.lock"
 
 
 def phantom_store(folder: Path, shipped: Path = SHIPPED) -> ModelStore:
@@ -22,7 +21,7 @@ def phantom_store(folder: Path, shipped: Path = SHIPPED) -> ModelStore:
     store = ModelStore(folder)
     if _stale(store, shipped):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / LOCK):
+        with locked(folder / PHANTOM_LOCK):
             for network, trained in _stale(store, shipped).items():
                 _install(trained, network, store)
     return store
