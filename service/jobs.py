@@ -120,10 +120,11 @@ LEGAL: dict[str, dict[str, frozenset[StrEnum]]] = {
         D.WAITING: frozenset({D.WAITING, D.STORED, D.DELIVERED, D.DROPPED, D.FAILED}),
         D.STORED: frozenset({D.WAITING, D.DELIVERED, D.COMMITTED, D.FAILED}),
         D.DELIVERED: frozenset(),
-        D.DROPPED: frozenset(),
         D.COMMITTED: frozenset(),
-        # Tried again by a person, or confirmed after the site had given it up.
-        D.FAILED: frozenset({D.WAITING, D.COMMITTED}),
+        # Stored after all, by an attempt that had been given up. What failed is also tried again by a person, or
+        # confirmed later.
+        D.DROPPED: frozenset({D.STORED, D.DELIVERED}),
+        D.FAILED: frozenset({D.WAITING, D.STORED, D.DELIVERED, D.COMMITTED}),
     },
 }
 

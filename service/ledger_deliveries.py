@@ -21,6 +21,8 @@ _STEPS = {
 _BAD = frozenset({JobState.FAILED})
 TAKEN_BACK = frozenset({JobState.SUPERSEDED, JobState.WITHDRAWN})
 """Nothing more is sent of such a job but its rejection notes, and nothing is asked about."""
+_ARRIVED = frozenset({DeliveryState.STORED, DeliveryState.DELIVERED})
+_NOT_ARRIVED = frozenset({DeliveryState.WAITING, DeliveryState.FAILED, DeliveryState.DROPPED})
 _WITH_SEGMENTS = ("seg", "labelmap")
 """Kinds of object whose segments a report refers to."""
 _SAME_WORK = ("series_uid", "volume_index", "submodel", "protocol")
@@ -177,17 +179,25 @@ class DeliveryLedger(RestLedger):
 
     def settle_delivery(
         self, delivery: Delivery, to: DeliveryState, cause: str, status: int | None, next_attempt_at: float = 0.0
-    ) -> None:
-        """Write down how an attempt ended; the job is delivered when its last delivery is, or failed with it."""
+    ) -> bool:
+        """Write down how an attempt ended; the job is delivered when its last delivery is, or failed with it.
+
+        False, and nothing done, where another attempt began or ended since, as after a lease that ran out; except
+        that what was stored after all is written down as stored.
+        """
         t = schema.deliveries
         with self._write() as c:
             values: dict[str, object] = {"comment": cause, "status": status, "next_attempt_at": next_attempt_at}
             values["stored_at"] = self.now() if to is DeliveryState.STORED else 0.0
             self._job_of(c, delivery.id)
-            self._set(c, "delivery", t, delivery.id, delivery.state, to, cause, values)
+            now = only(c, Delivery, select(t).where(t.c.id == delivery.id))
+            if not (_same_attempt(now, delivery) or (to in _ARRIVED and now.state in _NOT_ARRIVED)):
+                return False
+            self._set(c, "delivery", t, delivery.id, now.state, to, cause, values)
             if to is DeliveryState.FAILED:
                 self._fail_reports(c, delivery)
             self._settle_job(c, delivery.job_id)
+        return True
 
     def hand_back(self, delivery: Delivery, pause_seconds: float, cause: str) -> bool:
         """Undo `claim_delivery`: no attempt is counted, and others may take it after a pause; False if it ended."""
@@ -254,6 +264,12 @@ class DeliveryLedger(RestLedger):
                 free = {"reason": "", "reason_kind": ""}
                 self._set(c, "job", schema.jobs, job_id, job.state, JobState.DELIVERING, cause, free)
         return len(failed)
+
+
+def _same_attempt(now: Delivery, then: Delivery) -> bool:
+    """Whether a delivery is still in the attempt that it was in."""
+    marks = ("state", "attempts", "next_attempt_at")
+    return all(getattr(now, each) == getattr(then, each) for each in marks)
 
 
 def _is_note() -> ColumnElement[bool]:

@@ -19,6 +19,7 @@ from service import schema
 from service.jobs import (
     Delivery,
     DeliveryState,
+    IllegalTransitionError,
     Job,
     JobState,
     SeriesRecord,
@@ -131,7 +132,11 @@ class Records:
     ) -> None:
         require_legal(subject, str(key), old, new)
         primary = next(iter(table.primary_key.columns))
-        c.execute(table.update().where(primary == key).values(state=new, updated_at=self.now(), **values))
+        is_so = (primary == key, table.c.state == old)
+        if not c.execute(table.update().where(*is_so).values(state=new, updated_at=self.now(), **values)).rowcount:
+            raise IllegalTransitionError(
+                f"{subject} {key}: is no longer {old.value}, and may not become {new.value}"
+            )
         self._log(c, subject, str(key), old, new, cause)
 
     def _log(self, c: Connection, subject: str, key: str, old: str, new: str, cause: str) -> None:
