@@ -76,6 +76,19 @@ def test_logits_become_the_labels_that_nnunet_finds(
     assert heard[-1] == 1.0
 
 
+@ways
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("centre", [1.0, -2.0, -40000.0, 5e-5])
+def test_logits_between_which_rounding_decides_are_rounded_as_nnunet_does(
+    old: Shape, new: Shape, old_mm: Millimetres, new_mm: Millimetres, axis: int, centre: float
+) -> None:
+    logits = (centre * (1 + smooth(old, 6) * 2.0**-11)).half()
+    wanted = by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0)
+    assert len(np.unique(wanted)) > 2
+    found = _by_rows(InMemory(logits), planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_of_equal_logits_the_first_class_is_taken() -> None:
     logits = InMemory(torch.zeros(3, 4, 5, 6, dtype=torch.half))
     found = _by_rows(logits, planned(1, (4, 5, 6), (4, 9, 9), (1, 1, 1), (1, 0.6, 0.7)), 0, lambda _: None)

@@ -1,12 +1,13 @@
-"""Logits in; the label map on the grid that the image came on out, a few rows or one class in memory at a time.
+"""Logits in; the label map on the grid that the image came on out, one row or one class in memory at a time.
 
 The same label map as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`. Where its default
-resampling is linear, all classes of a few rows are interpolated and the greatest is noted at once, in double
+resampling is linear, all classes of one row are interpolated and the greatest is noted at once, in double
 precision where it is close; with any other resampling each class is treated for itself, and the greatest logit of a
 voxel is kept while they pass. nnU-Net holds all classes on the whole image, and a copy in double precision beside.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from workers.runners.logits import Logits
 from workers.runners.resampling import Grids, grids, linear, nearest
 
 Heard = Callable[[float], None]
-_ROWS_BYTES = 64 * 2**20
-"""Logits that are taken up at a time, as float."""
 _CACHED_BYTES = 2 * 2**20
 """Of a class at a time: several arrays of that stay in a processor's cache."""
-_HALF_PRECISION = 2.0**-10
-"""At least the distance of a number from the next."""
+_HALF_PRECISION, _LEAST_HALF = 2.0**-9.9, 2.0**-24
+"""The next number is no further away than this part of it, with what single precision errs, or than that."""
+
+Places = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 
 def label_map(
@@ -68,21 +69,14 @@ def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[
     found = np.zeros(to.new, np.uint8)
     rows = np.moveaxis(found, axis, 0)
     before, after, part = _places(to, axis)
-    plane = logits.classes * max(int(np.prod(to.old)) // to.old[axis], int(np.prod(to.new)) // to.new[axis])
-    step = max(1, _ROWS_BYTES // (4 * plane))
-    for first in range(0, len(before), step):
-        end = min(first + step, len(before))
-        low, high = int(before[first]), int(after[end - 1]) + 1
-        band = torch.stack([
-            logits.band(number, axis, low, high).movedim(axis, 0) for number in range(logits.classes)
-        ], 1)  # fmt: skip
-        for row in range(first, end):
-            between = band[before[row] - low], band[after[row] - low], float(part[row])
-            values = _plane(_between(*between), to, axis)
-            rows[row] = _greatest(values)
-            close = _close(values)
-            rows[row][close] = _decided(between, close, to, axis)
-        heard(end / len(before))
+    planes: dict[int, torch.Tensor] = {}
+    for row in range(len(before)):
+        wanted = int(before[row]), int(after[row])
+        planes = {each: planes[each] if each in planes else logits.plane(axis, each) for each in wanted}
+        between = planes[wanted[0]], planes[wanted[1]], float(part[row])
+        rows[row], close = _greatest(_plane(_between(*between), to, axis))
+        rows[row][close] = _decided(between, close, to, axis)
+        heard((row + 1) / len(before))
     return found
 
 
@@ -95,53 +89,60 @@ def _places(to: Grids, axis: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.
     return chosen, chosen, np.zeros(new)
 
 
-def _close(plane: torch.Tensor) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Where the two greatest of a plane (class, ...) are so near that rounding to single precision may decide."""
-    best = plane.amax(0)
-    near = plane >= best - best.abs() * _HALF_PRECISION
-    first, second = (near.sum(0, dtype=torch.int32) > 1).numpy().nonzero()
-    return first, second
-
-
-def _decided(
-    between: tuple[torch.Tensor, torch.Tensor, float],
-    close: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-    to: Grids,
-    axis: int,
-) -> npt.NDArray[np.uint8]:
-    """The class of each such place, in double precision until it is rounded to half, as nnU-Net has it."""
-    before, after, part = between
-    first, second = (_places(to, other) for other in range(3) if other != axis)
-    found = torch.zeros((before.shape[0], len(close[0])), dtype=torch.float64)
-    for plane, share in ((before, 1 - part), (after, part)):
-        for i, near_i in ((first[0], 1 - first[2]), (first[1], first[2])):
-            for j, near_j in ((second[0], 1 - second[2]), (second[1], second[2])):
-                weight = share * near_i[close[0]] * near_j[close[1]]
-                found += plane[:, i[close[0]], j[close[1]]] * torch.from_numpy(weight)
-    return _greatest(found.half().float()[..., None])[:, 0]
-
-
 def _between(before: torch.Tensor, after: torch.Tensor, part: float) -> torch.Tensor:
-    """Between two planes (class, ...) of half precision, as float."""
-    return before.float() if part == 0.0 else torch.lerp(before.float(), after.float(), part)
+    """Between two planes of half precision, as float."""
+    return before.float() if part == 0.0 or before is after else torch.lerp(before.float(), after.float(), part)
 
 
 def _plane(one: torch.Tensor, to: Grids, axis: int) -> torch.Tensor:
-    """One plane (class, ...) on the new grid, rounded to half precision as nnU-Net keeps it."""
-    one = one[None].contiguous(memory_format=torch.channels_last)
+    """One plane (b, c, class) on the new grid."""
     others = [other for other in range(3) if other != axis]
-    for place, other in enumerate(others, 1):
+    for place, other in enumerate(others):
         if to.apart == other and to.old[other] != to.new[other]:
-            one = one.index_select(1 + place, torch.from_numpy(nearest(to.old[other], to.new[other])))
+            one = one.index_select(place, torch.from_numpy(nearest(to.old[other], to.new[other])))
     size = [to.new[other] for other in others]
-    if list(one.shape[2:]) != size:
-        one = torch.nn.functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
-    return one[0].half().float()
+    if list(one.shape[:2]) != size:
+        lying = one[None].permute(0, 3, 1, 2)
+        found = torch.nn.functional.interpolate(lying, size=size, mode="bilinear", align_corners=False)
+        one = found.permute(0, 2, 3, 1)[0]
+    return one
 
 
-def _greatest(plane: torch.Tensor) -> npt.NDArray[np.uint8]:
-    found: npt.NDArray[np.uint8] = plane.permute(1, 2, 0).argmax(-1).to(torch.uint8).numpy()
-    return found
+def _greatest(plane: torch.Tensor) -> tuple[npt.NDArray[np.uint8], Places]:
+    """The class with the greatest logit, of equal ones the first, in a plane (b, c, class), which is written over.
+
+    And where the second is so near that rounding may decide between them.
+    """
+    best, chosen = plane.max(-1)
+    second = plane.scatter_(-1, chosen[..., None], -torch.inf).amax(-1)
+    close = second >= best - (best.abs() * _HALF_PRECISION + _LEAST_HALF)
+    first, other = close.numpy().nonzero()
+    return chosen.to(torch.uint8).numpy(), (first, other)
+
+
+def _decided(
+    between: tuple[torch.Tensor, torch.Tensor, float], close: Places, to: Grids, axis: int
+) -> npt.NDArray[np.uint8]:
+    """The class of each such place: in double precision, summed up in the order of the axes, and rounded to half.
+
+    So does nnU-Net (`scipy.ndimage.zoom`), and there are values which any other way rounds to another half.
+    """
+    before, after, part = between
+    first, second = (_places(to, other) for other in range(3) if other != axis)
+    sides: list[Sequence[tuple[Any, Any]]] = [
+        [(each[0][at], 1 - each[2][at]), (each[1][at], each[2][at])]
+        for each, at in zip((first, second), close, strict=True)
+    ]
+    sides.insert(axis, [(before, 1 - part), (after, part)])
+    found = np.zeros((len(close[0]), before.shape[-1]))
+    for corner in itertools.product(*sides):
+        plane, *at = (place for place, _ in (corner[axis], *corner[:axis], *corner[axis + 1 :]))
+        value = plane[at[0], at[1]].double().numpy()
+        for _, weight in corner:
+            value = value * np.reshape(weight, (-1, 1))
+        found += value
+    chosen: npt.NDArray[np.uint8] = found.astype(np.float16).astype(np.float32).argmax(-1).astype(np.uint8)
+    return chosen
 
 
 def _by_class(logits: Logits, predictor: Any, properties: dict[str, Any], heard: Heard) -> npt.NDArray[np.uint8]:

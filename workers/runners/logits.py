@@ -39,6 +39,10 @@ class Logits(Protocol):
         """What was put for one class, from `first` to before `end` along `axis`: (a, b, c)."""
         ...
 
+    def plane(self, axis: int, place: int) -> torch.Tensor:
+        """What was put for all classes at one place along `axis`: (other, other, class), contiguous."""
+        ...
+
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
         """Keep a band (a, b, c) of one class, from `first` on along `axis`."""
         ...
@@ -68,6 +72,10 @@ class InMemory:
     def band(self, number: int, axis: int, first: int, end: int) -> torch.Tensor:
         """As `Logits.band`; a view."""
         return self.whole[number].narrow(axis, first, end - first)
+
+    def plane(self, axis: int, place: int) -> torch.Tensor:
+        """As `Logits.plane`; a copy."""
+        return self.whole.select(1 + axis, place).movedim(0, -1).contiguous()
 
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
         """As `Logits.put`."""
@@ -101,6 +109,11 @@ class OnDisk:
         self._go_to(number, axis, first)
         lying = np.fromfile(self._file, np.float16, (end - first) * self._row // BYTES)
         return torch.from_numpy(lying.reshape(end - first, *self._lying[1:])).movedim(0, axis).contiguous()
+
+    def plane(self, axis: int, place: int) -> torch.Tensor:
+        """As `Logits.plane`, of the axis that was given; raises OSError where the disk fails."""
+        each = [self.band(number, axis, place, place + 1).select(axis, 0) for number in range(self.classes)]
+        return torch.stack(each).movedim(0, -1).contiguous()
 
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
         """As `Logits.put`, of the axis that was given; raises OSError where the disk is full."""

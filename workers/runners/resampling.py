@@ -70,10 +70,13 @@ def image_resampled(image: npt.NDArray[np.float32], to: Grids) -> npt.NDArray[np
 
 
 def linear(old: int, new: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """For each of `new` places along an axis: the places before and after it, and how near it is to the latter."""
-    place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    """For each of `new` places along an axis: the places before and after it, and how near it is to the latter.
+
+    Beyond the first or the last both are that one.
+    """
+    place = (np.arange(new) + 0.5) * (old / new) - 0.5
     before = np.floor(place).astype(np.intp)
-    return before, np.minimum(before + 1, old - 1), place - before
+    return np.clip(before, 0, old - 1), np.clip(before + 1, 0, old - 1), place - before
 
 
 def nearest(old: int, new: int) -> npt.NDArray[np.intp]:
