@@ -17,6 +17,7 @@ import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
+from workers.runners.layers import layered
 from workers.runners.logits import Logits
 
 Place = tuple[slice, ...]
@@ -54,10 +55,11 @@ def tiles_of(predictor: Any, data: torch.Tensor) -> Tiles:
 
 
 def filled(predictor: Any, weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """The predictor's own network with the weights of a fold, on its device."""
+    """The predictor's own network with the weights of a fold, on its device; on a CPU layer by layer."""
     network: torch.nn.Module = predictor.network
-    network.load_state_dict(weights)
-    return network.to(predictor.device).eval()
+    network.load_state_dict(weights, assign=True)
+    network.to(predictor.device).eval()
+    return layered(network) if predictor.device.type == "cpu" else network
 
 
 def slide(
