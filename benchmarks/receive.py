@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,12 @@ _SIZE = f"{2 * SIDE * SIDE / 1000:.0f} kB"
 OURS, YARDSTICK = "Sagittal", "dcmtk storescp"
 UNFLUSHED = "Sagittal, nothing flushed"
 """What the disk's flushes cost; no such receiver is to be had."""
+FLUSHED = "storescp, flushed"
+"""What a receiver in C takes that keeps the same promise; no such one is to be had either."""
+COMPARED = {
+    UNFLUSHED: "this receiver with nothing flushed",
+    FLUSHED: "storescp made to flush bytes and name of each file (flush_on_close.c)",
+}
 GOALS = {(YARDSTICK, 1): (1, 0.9), (YARDSTICK, 4): (2, 1.0), ("Orthanc", 1): (3, 2.5), ("Orthanc", 4): (3, 2.5)}
 """Peer and associations to the number of the row and its goal."""
 
@@ -90,8 +97,8 @@ def rows(full: bool) -> list[Measured]:
     if lacks := _lacks():
         return [Missing(number, f"receive {INSTANCES} MR instances", lacks) for number in (1, 2, 3)]
     found = measure(INSTANCES, 11 if full else 5)
-    unflushed = [_unflushed_row(count, found) for count in ASSOCIATIONS]
-    return [*(_row(peer, count, found) for peer, count in GOALS), *unflushed]
+    compared = [_compared_row(name, count, found) for name in (UNFLUSHED, FLUSHED) for count in ASSOCIATIONS]
+    return [*(_row(peer, count, found) for peer, count in GOALS), *compared]
 
 
 def measure(instances: int, runs: int) -> dict[tuple[str, int], Seen]:
@@ -103,6 +110,8 @@ def measure(instances: int, runs: int) -> dict[tuple[str, int], Seen]:
     found: dict[tuple[str, int], Seen] = {}
     with tempfile.TemporaryDirectory(prefix="receive-") as name:
         folder = Path(name)
+        if preload := _flush_on_close(folder):
+            receivers[FLUSHED] = partial(_storescp, preload=preload)
         senders = {count: _write_series(folder, instances, count) for count in ASSOCIATIONS}
         for run in range(runs):
             for receiver, start in receivers.items():
@@ -134,12 +143,24 @@ def _row(peer: str, count: int, found: dict[tuple[str, int], Seen]) -> Measured:
     return Row(number, work, "instances/s", rates[0], against, rates[1], Compare.RATE, goal, limit)
 
 
-def _unflushed_row(count: int, found: dict[tuple[str, int], Seen]) -> Row:
+def _compared_row(name: str, count: int, found: dict[tuple[str, int], Seen]) -> Measured:
     """For information, beside row 1 or 2."""
     number, _ = GOALS[YARDSTICK, count]
-    work = f"for comparison, {count} association{'s' * (count > 1)}: as above with nothing flushed"
-    ours, theirs = (tuple(found[name, count].rates) for name in (UNFLUSHED, YARDSTICK))
-    return Row(number, work, "instances/s", ours, f"{YARDSTICK} --fork", theirs, Compare.RATE)
+    work = f"for comparison, {count} association{'s' * (count > 1)}: {COMPARED[name]}"
+    if (name, count) not in found:
+        return Missing(number, work, "no C compiler (cc) found")
+    theirs = tuple(found[YARDSTICK, count].rates)
+    rates = tuple(found[name, count].rates)
+    return Row(number, work, "instances/s", rates, f"{YARDSTICK} --fork", theirs, Compare.RATE)
+
+
+def _flush_on_close(folder: Path) -> Path | None:
+    """A library that makes storescp flush what it wrote; None where there is no C compiler."""
+    if shutil.which("cc") is None:
+        return None
+    source, library = Path(__file__).with_name("flush_on_close.c"), folder / "flush_on_close.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    return library
 
 
 def _one_run(receiver: Receiver, home: Path, folders: list[Path], instances: int) -> tuple[float, float]:
@@ -193,10 +214,11 @@ def _unflushed(folder: Path) -> AbstractContextManager[tuple[int, int]]:
     return _sagittal(folder, "--unflushed")
 
 
-def _storescp(folder: Path) -> AbstractContextManager[tuple[int, int]]:
+def _storescp(folder: Path, preload: Path | None = None) -> AbstractContextManager[tuple[int, int]]:
     (port,) = free_ports(1)
+    environment = loopback_only(folder) | ({"LD_PRELOAD": str(preload)} if preload else {})
     # --fork: alone it would take one association after the other
-    return _process(["storescp", "--fork", "-od", str(folder), str(port)], port, loopback_only(folder))
+    return _process(["storescp", "--fork", "-od", str(folder), str(port)], port, environment)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import Sta
 from torch import Tensor, nn
 from torch.nn import functional
 
-_PART_BYTES = 32 << 20
+_PART_BYTES = 24 << 20
 """Of what goes into a layer and comes out of it, at a time."""
 _FEWEST_PLANES = 4
 """At a time; what a convolution needs of the next part is read twice."""

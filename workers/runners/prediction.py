@@ -141,7 +141,7 @@ def prepare(
     saved = [dict(one) for one in weights.values()]
     network = architecture.build(found.plans)
     for one in saved:
-        architecture.fill(network, one, found.path)
+        architecture.fill(network, one, found.path, assign=True)
     plans, configuration = architecture.manager(found.plans.plans), architecture.configured(found.plans)
     predictor = _predictor(device)
     predictor.manual_initialization(

@@ -2,7 +2,8 @@
 
 The tiles are those of nnU-Net's `predict_sliding_window_return_logits`, in its order and with its arithmetic, so
 that each logit is bit by bit the one that it computes. Rows that no later tile touches are divided by their weights
-and given away at once; what waits is as deep as one patch along the first axis that has more than one step.
+and given away at once; what waits is as deep as one patch along the first axis that has more than one step, or lies
+where the logits are to lie.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
 from workers.runners.layers import layered
-from workers.runners.logits import Logits
+from workers.runners.logits import InMemory, Logits
 
 Place = tuple[slice, ...]
 """Where a tile lies: (channel, a, b, c)."""
@@ -82,46 +83,70 @@ def slide(
         try:
             with torch.inference_mode():
                 divided_by = folds if number == folds - 1 else 1
-                _one_fold(running, tiles, partial(_keep, kept, tiles, number > 0, divided_by))
+                whole = _place_for_sums(kept, tiles, predictor.device) if folds == 1 else None
+                _one_fold(running, tiles, partial(_keep, kept, tiles, number > 0, divided_by), whole)
         finally:
             hook.remove()
 
 
-def _one_fold(predictor: Any, tiles: Tiles, give: Callable[[int, torch.Tensor, torch.Tensor], None]) -> None:
-    """Slide one network over the tiles; `give` gets (first row, sums, weights) of rows that are complete."""
-    device = predictor.device
-    depth = max(place[1 + tiles.axis].stop - place[1 + tiles.axis].start for place in tiles.places)
+def _place_for_sums(kept: Logits, tiles: Tiles, device: torch.device) -> torch.Tensor | None:
+    """The memory of the logits themselves, where they lie there as the tiles do."""
+    if not isinstance(kept, InMemory) or device.type != "cpu" or kept.whole.shape[1:] != tiles.image.shape[1:]:
+        return None
+    return kept.whole.zero_()
+
+
+def _one_fold(
+    predictor: Any,
+    tiles: Tiles,
+    give: Callable[[int, torch.Tensor, torch.Tensor], None],
+    whole: torch.Tensor | None,
+) -> None:
+    """Slide one network over the tiles; `give` gets (first row, sums, weights) of rows that are complete.
+
+    Sums are gathered in `whole` (class, a, b, c), or in a window that moves along.
+    """
+    device, axis = predictor.device, tiles.axis
     shape = [*tiles.image.shape[1:]]
-    shape[tiles.axis] = depth
+    if whole is None:
+        shape[axis] = max(place[1 + axis].stop - place[1 + axis].start for place in tiles.places)
     heads = predictor.label_manager.num_segmentation_heads
-    sums = torch.zeros((heads, *shape), dtype=torch.half, device=device)
+    sums = torch.zeros((heads, *shape), dtype=torch.half, device=device) if whole is None else whole
     weights = torch.zeros(shape, dtype=torch.half, device=device)
     gaussian = _gaussian(predictor)
-    first = 0
-    for start, places in groupby(tiles.places, lambda place: place[1 + tiles.axis].start):
-        give(first, sums.narrow(1 + tiles.axis, 0, start - first), weights.narrow(tiles.axis, 0, start - first))
-        _move_up(sums, 1 + tiles.axis, start - first)
-        _move_up(weights[None], 1 + tiles.axis, start - first)
+    first = lies_at = 0
+    for start, places in groupby(tiles.places, lambda place: place[1 + axis].start):
+        rows = first - lies_at, start - first
+        give(first, sums.narrow(1 + axis, *rows), weights.narrow(axis, *rows))
+        if whole is None:
+            _move_up(sums, 1 + axis, start - first)
+            _move_up(weights[None], 1 + axis, start - first)
+            lies_at = start
         first = start
         for place in places:
-            _add(predictor, tiles, place, gaussian, sums, weights)
-    give(
-        first, sums.narrow(1 + tiles.axis, 0, tiles.rows - first), weights.narrow(tiles.axis, 0, tiles.rows - first)
-    )
+            _add(predictor, tiles, place, gaussian, sums, weights, start - lies_at)
+    rows = first - lies_at, tiles.rows - first
+    give(first, sums.narrow(1 + axis, *rows), weights.narrow(axis, *rows))
 
 
 def _add(
-    predictor: Any, tiles: Tiles, place: Place, gaussian: torch.Tensor, sums: torch.Tensor, weights: torch.Tensor
+    predictor: Any,
+    tiles: Tiles,
+    place: Place,
+    gaussian: torch.Tensor,
+    sums: torch.Tensor,
+    weights: torch.Tensor,
+    row: int,
 ) -> None:
-    """One tile, weighted, on top of what its neighbours found."""
+    """One tile, weighted, on top of what its neighbours found; it begins at `row` of the sums."""
     seen = tiles.image[_narrowed(predictor, place)][None].contiguous().to(predictor.device)
     with _autocast(predictor.device):
         found = predictor._internal_maybe_mirror_and_predict(seen)[0]
     here = list(_narrowed(predictor, place))
     if not isinstance(here[1 + tiles.axis], int):
-        here[1 + tiles.axis] = slice(0, gaussian.shape[gaussian.ndim - 3 + tiles.axis])
+        here[1 + tiles.axis] = slice(row, row + gaussian.shape[gaussian.ndim - 3 + tiles.axis])
     else:
-        here[1 + tiles.axis] = 0
+        here[1 + tiles.axis] = row
     _add_weighted(sums[tuple(here)], found, gaussian)
     weights[tuple(here[1:])] += gaussian
 
