@@ -13,8 +13,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from service.ledger import Ledger, open_ledger
 from service.modelstore import ModelStore
 from service.redis_server import redis_binary
+from tests.clock import Clock
 from tests.ledgers import drop_since, ledger_in, made_so_far, use_postgresql
 from tests.postgresql import PostgreSql, missing, postgresql
 from workers.install.phantom import phantom_store
@@ -49,6 +51,19 @@ def _wait(url: str) -> None:
                 time.sleep(0.02)
             else:
                 return
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    """An empty ledger, by that clock."""
+    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ _LOGIT = 2
 _FLOAT = 4
 _ACTIVATIONS = 8
 """Arrays as large as the finest features of a patch that a U-Net holds at a time."""
+_LAYERED = 5
+"""The same where it runs layer by layer, with what is in work of its large layers."""
+_IN_WORK = 96 * MIB
 _HOLES = 1.5
 """How much more a process takes for a tile where it keeps what is freed."""
 _FIRST_RUN = 160 * MIB
@@ -61,6 +64,8 @@ class Footprint:
     """Of the finest stage."""
     weights_bytes: int
     """Of the network that runs, one fold."""
+    layered: bool = False
+    """Run layer by layer on a CPU (`workers.runners.layers`)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,7 +124,7 @@ def estimate(shape: Shape, spacing_mm: Millimetres, network: Footprint, way: Way
     padded = _padded(grid, network.patch)
     logits = network.classes * prod(grid) * _LOGIT
     window = network.classes * prod(_window(padded, network.patch)) * _LOGIT
-    running = window + int(_tile(network) * (_HOLES if way.keeps_pages else 1))
+    running = window + int(_tile(network, way) * (_HOLES if way.keeps_pages else 1))
     on_host = running if way.on_cpu else window // network.classes
     lying = logits if not way.on_disk else 0
     apart = _apart(shape, spacing_mm, network, grid)
@@ -204,11 +209,13 @@ def _window(padded: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     return tuple(deep[axis] if axis == first else n for axis, n in enumerate(padded))
 
 
-def _tile(network: Footprint) -> int:
+def _tile(network: Footprint, way: Way) -> int:
     """While the network runs on one patch: the features of its finest stage, or what it puts out."""
-    voxels = prod(network.patch) * _FLOAT
-    out = network.classes
-    return voxels * max(_ACTIVATIONS * network.features, 4 * network.features + out, 3 * out) + 2 * voxels
+    voxels, features, out = prod(network.patch) * _FLOAT, network.features, network.classes
+    most = voxels * max(_ACTIVATIONS * features, 4 * features + out, 3 * out)
+    if network.layered and way.on_cpu:
+        most = min(most, voxels * max(_LAYERED * features, features + out) + _IN_WORK)
+    return most + 2 * voxels
 
 
 def _bytes(each: tuple[int, int], shape: Sequence[int], grid: Sequence[int]) -> int:

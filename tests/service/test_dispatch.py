@@ -19,6 +19,7 @@ from service.phantom.protocols import make_phantom
 from service.routing.rules import Rule
 from service.routing.settings import Routing
 from service.submodel import load_submodels
+from tests.clock import Clock
 from tests.ledgers import with_ledger
 from tests.service.routed_site import dispatched, receive, without_body_part
 
@@ -168,19 +169,9 @@ def test_what_is_no_mr_is_unrouted_and_not_an_error(site: Site, ledger: Ledger, 
 # ── the study ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Clock:
-    """A ledger's clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 @pytest.fixture
@@ -210,7 +201,7 @@ def test_a_series_without_a_body_part_waits_for_its_study_and_takes_what_that_na
     assert dispatched(site, timed, named)[0].state is SeriesState.ROUTED
     wake_waiting(site, timed)
     assert timed.list_series(SeriesState.WAITING) != []
-    clock.at += site.routing.study_quiet_seconds
+    clock.time += site.routing.study_quiet_seconds
     wake_waiting(site, timed)
     record, (job,) = dispatched(site, timed, nameless)
     assert (record.state, record.revision, job.protocol) == (SeriesState.ROUTED, 1, "lumbar")
@@ -222,7 +213,7 @@ def test_a_series_without_a_body_part_and_without_a_study_ends_unrouted(
 ) -> None:
     receive(site, timed, spine[0], change=without_body_part)
     assert dispatched(site, timed, spine[0])[0].state is SeriesState.WAITING
-    clock.at += site.routing.study_quiet_seconds
+    clock.time += site.routing.study_quiet_seconds
     wake_waiting(site, timed)
     record, jobs = dispatched(site, timed, spine[0])
     assert (record.state, jobs) == (SeriesState.UNROUTED, [])
@@ -239,7 +230,7 @@ def test_of_a_study_the_one_best_series_runs_whichever_came_first(
     for series, paths in ((fewer, tuple(inner)), (more, more.paths)):
         receive(site, timed, series, paths)
         assert dispatched(site, timed, series, routing)[0].state is SeriesState.WAITING
-    clock.at += site.routing.study_quiet_seconds
+    clock.time += site.routing.study_quiet_seconds
     wake_waiting(site, timed)
     passed_over, none = dispatched(site, timed, fewer, routing)
     chosen, (job,) = dispatched(site, timed, more, routing)

@@ -11,10 +11,11 @@ from service.jobs import Job, JobState, ResultObject, SeriesState, Urgency, job_
 from service.ledger import Ledger
 from service.queue import Hints, inference_queue
 from service.sweep import LEAST_AHEAD, Sweeper
+from tests.clock import Clock
 from tests.service import test_ledger, test_sweep
-from tests.service.test_ledger import STUDY, Clock, new_job
+from tests.service.test_ledger import STUDY, new_job
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 site = test_sweep.site
 

@@ -15,9 +15,9 @@ from service.doctor import machine
 from service.doctor.seen import Level
 from service.leaps import AWAY_SECONDS, DAY, EVEN_SECONDS, LEAP_SECONDS, Leaps, clock_file, looked_before
 from service.ledger import open_ledger
+from tests.clock import Clock
 from tests.ledgers import ledger_in
-from tests.service.test_doctor import ground
-from tests.service.test_ledger import Clock
+from tests.service.doctor.ground import ground
 from tests.service.withdrawn_site import Ward
 
 

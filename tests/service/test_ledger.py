@@ -23,21 +23,9 @@ from service.jobs import (
 )
 from service.ledger import Ledger, open_ledger
 from service.schema import metadata
+from tests.clock import Clock
 
 SERIES, STUDY = "1.2.3", "1.2"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def execute(url: str, statement: str) -> None:

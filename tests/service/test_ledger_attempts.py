@@ -6,11 +6,11 @@ import pytest
 
 from service.jobs import Delivery, DeliveryState, JobState
 from service.ledger import Ledger
+from tests.clock import Clock
 from tests.service import test_ledger
-from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 D = DeliveryState
 LEASE_SECONDS = 60.0

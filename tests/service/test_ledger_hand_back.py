@@ -6,11 +6,11 @@ from pathlib import Path
 from service.jobs import Delivery, DeliveryState
 from service.ledger import Ledger
 from service.ledger_rests import FAILURES_BEFORE_REST
+from tests.clock import Clock
 from tests.service import test_ledger
-from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 LEASE_SECONDS, PAUSE_SECONDS = 60.0, 4.0
 

@@ -9,7 +9,7 @@ from service.ledger_series import REFUSALS_KEPT
 from tests.service import test_ledger
 from tests.service.test_ledger import execute
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 
 

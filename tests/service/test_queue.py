@@ -19,9 +19,10 @@ from service.ledger import open_ledger
 from service.queue import DELIVER, ENCODE, INFER, Hints, declare, inference_queue, lists_of, make_app
 from service.redis_server import redis_binary
 from service.sweep import Sweeper
+from tests.clock import Clock
 from tests.conftest import free_port
 from tests.ledgers import ledger_in
-from tests.service.test_ledger import SERIES, STUDY, Clock, new_job
+from tests.service.test_ledger import SERIES, STUDY, new_job
 
 QUEUES = [inference_queue(name) for name in ("abdomen", "knee", "spine")]
 

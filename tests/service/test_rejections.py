@@ -25,13 +25,11 @@ from service.retry_cli import retry_now
 from service.routing.settings import Routing
 from service.submodel import load_submodels
 from service.withdrawal import Reason, settle_withdrawals, withdraw
+from tests.clock import Clock
 from tests.dicom_nodes.peers import wait_until
-from tests.service import withdrawn_site
-from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
 D, J = DeliveryState, JobState
-clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture

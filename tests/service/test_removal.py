@@ -16,18 +16,16 @@ from service.removal import finish_deletions
 from service.retention import DAY
 from service.routing.settings import Routing
 from service.submodel import load_submodels
+from tests.clock import Clock
 from tests.ledgers import ledger_in
 from tests.service.killed_deletion import KILLED, STEPS
-from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 
 
 @pytest.fixture
 def clock() -> Clock:
     """Twenty days ago, until a test sets it."""
-    clock = Clock()
-    clock.time = time.time() - 20 * DAY
-    return clock
+    return Clock(time.time() - 20 * DAY)
 
 
 @pytest.fixture

@@ -35,9 +35,10 @@ from service.routing.settings import Routing
 from service.submodel import load_submodels
 from service.web.server import make_app
 from service.withdrawal import Reason, withdraw
+from tests.clock import Clock
 from tests.ledgers import ledger_in
 from tests.service.routed_site import dispatched, receive
-from tests.service.test_ledger import Clock, execute, new_job
+from tests.service.test_ledger import execute, new_job
 from tests.service.withdrawn_site import Ward
 
 S, J, D = SeriesState, JobState, DeliveryState
@@ -125,9 +126,7 @@ def test_what_is_held_is_kept_for_ever_unless_the_site_says_otherwise() -> None:
 
 @pytest.fixture
 def clock() -> Clock:
-    clock = Clock()
-    clock.time = time.time()
-    return clock
+    return Clock(time.time())
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from service.cli import main
 from service.config import read_site
 from service.jobs import Job, JobState, SeriesState, job_id
 from service.ledger import Ledger, open_ledger
+from tests.clock import Clock
 from tests.ledgers import naming_ledger
-from tests.service.test_ledger import Clock, new_job
+from tests.service.test_ledger import new_job
 
 NOVEMBER = 1793491200.0  # 2026-11-01 00:00 UTC
 DAY = 86400.0
@@ -35,9 +36,7 @@ def retry(site_file: Path, *arguments: str) -> Result:
 
 @pytest.fixture
 def clock() -> Clock:
-    clock = Clock()
-    clock.time = NOVEMBER
-    return clock
+    return Clock(NOVEMBER)
 
 
 @pytest.fixture

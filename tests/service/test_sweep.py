@@ -11,26 +11,14 @@ from dicom_nodes.errors import Unreachable
 from service.attempts import rest_seconds
 from service.config import Site, Workers
 from service.jobs import DeliveryState, Job, JobState, SeriesState
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.queue import Hints
 from service.sweep import REPEAT_SECONDS, Sweeper
+from tests.clock import Clock
 from tests.conftest import free_port
-from tests.ledgers import ledger_in
-from tests.service.test_ledger import Clock, encoded, routed
+from tests.service.test_ledger import encoded, routed
 
 QUEUE = "infer.mrannotator-spine"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import pytest
 
 from service.jobs import Delivery, DeliveryState, Job, JobState
 from service.ledger import Ledger
+from tests.clock import Clock
 from tests.service import test_ledger
-from tests.service.test_ledger import SERIES, Clock, encoded
+from tests.service.test_ledger import SERIES, encoded
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 D = DeliveryState
 

@@ -9,7 +9,7 @@ from tests.service import test_ledger
 from tests.service.test_fairness import sent
 from tests.service.test_ledger import STUDY, execute
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 
 

@@ -15,34 +15,20 @@ from service.config import Site, read_site
 from service.findings import MEANINGS, Finding, FindingName, reason_to_hold
 from service.jobfolder import JobFolder
 from service.jobs import DeliveryState, Job, JobState, ResultObject, SeriesState, job_id
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.site_template import site_toml
 from service.web.server import make_app
-from tests.ledgers import destroy, ledger_in
+from tests.clock import Clock
+from tests.ledgers import destroy
 
 SERIES, STUDY = "1.3.12.2.1107.5.2.43.66012.2026112009070112345678901", "1.3.12.2.1107.5.2.43.66012.30000026112009"
 EVIL = '<script src="//x"></script>"\'&'
 SUBMODEL = "mrannotator-knee"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
+    return Clock(1_795_000_000.0)
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ from service.jobs import DeliveryState, JobState, SeriesState
 from service.ledger import Ledger
 from service.retry_cli import retry_now
 from service.withdrawal import NotWithdrawnError, Reason, settle_withdrawals, withdraw
-from tests.service import withdrawn_site
-from tests.service.test_ledger import Clock
+from tests.clock import Clock
 from tests.service.test_ledger import ledger as every_ledger  # noqa: F401  a fixture
 from tests.service.withdrawn_site import Ward
 
 D, J = DeliveryState, JobState
-clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """A site with one job whose real objects are stored, or on their way, for tests of withdrawal."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_nodes.encode import ENCODERS
@@ -14,25 +12,12 @@ from dicom_nodes.types import Finished, Measurement, Reference, Volume
 from service.config import Site
 from service.jobfolder import JobFolder
 from service.jobs import Delivery, DeliveryState, Job, JobState, ResultObject, SeriesState
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.ledger_withdrawals import NOTE
 from tests.dicom_nodes import seg_sources as made
-from tests.ledgers import ledger_in
-from tests.service.test_ledger import Clock, new_job
+from tests.service.test_ledger import new_job
 
 D, J = DeliveryState, JobState
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
 
 
 @dataclass

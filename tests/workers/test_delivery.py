@@ -20,11 +20,12 @@ from service.ledger_commitments import MOST_RESENT, RESEND_SECONDS
 from service.ledger_rests import FAILURES_BEFORE_REST
 from service.modelstore import ModelStore
 from service.queue import Hints
+from tests.clock import Clock
 from tests.conftest import free_port
 from tests.dicom_nodes.pacs import SEG, Pacs, pacs
 from tests.dicom_nodes.peers import Object, wait_until
 from tests.ledgers import ledger_in
-from tests.service.test_ledger import Clock, routed
+from tests.service.test_ledger import routed
 from workers.delivery import deliver
 from workers.models import WarmModels
 from workers.workshop import Workshop

@@ -17,17 +17,18 @@ from service.jobs import Delivery, DeliveryState, JobState, ResultObject, Series
 from service.ledger import Ledger
 from service.modelstore import ModelStore
 from service.queue import Hints
+from tests.clock import Clock
 from tests.dicom_nodes.pacs import SEG, Pacs, pacs
 from tests.dicom_nodes.peers import Object, wait_until
 from tests.service import test_ledger
-from tests.service.test_ledger import STUDY, Clock, new_job
+from tests.service.test_ledger import STUDY, new_job
 from workers.delivery import GATHER_SECONDS, deliver
 from workers.models import WarmModels
 from workers.workshop import Workshop
 
 JOBS, OBJECTS, WORKERS = 60, 3, 4
 
-clock, ledger = test_ledger.clock, test_ledger.ledger
+ledger = test_ledger.ledger
 """Each test runs on SQLite and on PostgreSQL."""
 
 

@@ -12,11 +12,11 @@ from service.jobs import Delivery
 from service.ledger import Ledger, open_ledger
 from service.modelstore import ModelStore
 from service.queue import Hints
+from tests.clock import Clock
 from tests.conftest import free_port
 from tests.dicom_nodes.dicomweb import Answer, Request, all_stored, dicomweb, in_json, module
 from tests.dicom_nodes.pacs import pacs
 from tests.ledgers import ledger_in
-from tests.service.test_ledger import Clock
 from tests.workers.test_delivery import encoded
 from workers.delivery import deliver
 from workers.models import WarmModels

@@ -15,8 +15,9 @@ from service.jobs import FailureKind, Job, JobState
 from service.ledger import Ledger, open_ledger
 from service.modelstore import ModelStore
 from service.queue import Hints
+from tests.clock import Clock
 from tests.ledgers import with_ledger
-from tests.service.test_ledger import Clock, routed
+from tests.service.test_ledger import routed
 from workers.failing import FULL_REST_SECONDS, ended
 from workers.failures import failure_of, reason_for
 from workers.lease import HandBackError, StepTooLongError
@@ -56,11 +57,6 @@ def test_the_rest_between_attempts_doubles_and_has_an_end() -> None:
     rests = [rest_seconds(attempts) for attempts in range(1, 12)]
     assert rests[1] == 2 * rests[0]
     assert rests == sorted(rests) and rests[-1] == LONGEST_REST_SECONDS
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from service.jobs import DeliveryState, Job, JobState
 from service.phantom.body import Phantom
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
+from tests.clock import Clock
 from tests.dicom_nodes.pacs import Pacs, pacs
-from tests.service.test_ledger import Clock
 from tests.workers.test_pipeline import PROTOCOL, deliver_all, inferred, workshop
 from workers import pipeline
 from workers.workshop import Workshop

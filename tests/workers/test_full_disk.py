@@ -1,37 +1,21 @@
 """A job folder on a full disk: no inference begins, the job stays queued, and goes on by itself."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from service.config import Disk
 from service.disk import GB, DiskWatch, Free
 from service.jobs import Job, JobState
-from service.ledger import Ledger, open_ledger
+from service.ledger import Ledger
 from service.modelstore import ModelStore
 from service.queue import Hints
 from service.sweep import Sweeper
-from tests.ledgers import ledger_in
-from tests.service.test_ledger import Clock
+from tests.clock import Clock
 from tests.service.withdrawn_site import Ward
 from workers.models import WarmModels
 from workers.pipeline import infer
 from workers.workshop import Workshop
 
 QUEUE = "infer.mrannotator-spine"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = open_ledger(ledger_in(tmp_path), actor="test", now=clock)
-    yield ledger
-    ledger.close()
 
 
 def test_while_the_jobs_disk_is_full_a_queued_job_is_neither_told_of_nor_begun(

@@ -1,5 +1,7 @@
 """Which way of running is taken follows from the numbers, and a refusal names them."""
 
+from dataclasses import replace
+
 import pytest
 
 from workers.needs import MIB, Footprint, NeverFits, Room, TooLittleMemory, Way, estimate, ways_that_fit
@@ -57,6 +59,13 @@ def test_what_does_not_fit_now_is_told_apart_from_what_never_will() -> None:
     assert not isinstance(at_present.value, NeverFits)
     with pytest.raises(NeverFits, match=rf"there are {-(-(least - 1) // MIB)} MiB of memory"):
         ways_that_fit(SHAPE, SPACING_MM, FULL_SIZE, now, small)
+
+
+def test_a_network_that_runs_layer_by_layer_needs_less_on_a_cpu_and_as_much_on_a_gpu() -> None:
+    layered = replace(FULL_SIZE, layered=True)
+    for way in (CPU, KEPT, CPU_DISK):
+        assert estimate(SHAPE, SPACING_MM, layered, way).host_bytes < 0.9 * needed(way)
+    assert estimate(SHAPE, SPACING_MM, layered, GPU) == estimate(SHAPE, SPACING_MM, FULL_SIZE, GPU)
 
 
 def test_more_classes_voxels_or_slices_apart_never_need_less() -> None:

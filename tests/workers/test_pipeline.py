@@ -23,10 +23,10 @@ from service.phantom.protocols import make_phantom
 from service.queue import Hints
 from service.submodel import load_submodels
 from service.verify import dice_by_structure
+from tests.clock import Clock
 from tests.conftest import free_port
 from tests.dicom_nodes.peers import answering
 from tests.ledgers import with_ledger
-from tests.service.test_ledger import Clock
 from workers import pipeline
 from workers.delivery import deliver
 from workers.models import WarmModels
@@ -43,11 +43,6 @@ def phantom() -> Phantom:
 @pytest.fixture(scope="module")
 def series(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> PhantomSeries:
     return write_dicom(phantom, tmp_path_factory.mktemp("series"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def workshop(

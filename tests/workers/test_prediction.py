@@ -15,7 +15,8 @@ from tests.workers.trained import SPACING_MM, TINY, TRAINED, dataset_folder, ins
 from workers.lease import LeaseLostError
 from workers.needs import Way
 from workers.phantom_models.plans import CONFIGURATION, dataset_json, plans_json
-from workers.runners import nnunet
+from workers.runners import model_folder, nnunet
+from workers.runners.prediction import prepare
 
 pytestmark = [
     # nnU-Net searches its packages through a deprecated loader interface.
@@ -95,6 +96,21 @@ def test_folds_mirroring_and_tile_step_each_make_a_difference(mirrored: Path) ->
     ways = [((0,), False, 0.5), ((0,), True, 0.5), ((0,), False, 1.0), (FOLDS, False, 0.5)]
     found = [model.varied(*way).predict(image(), SPACING_MM, quiet) for way in ways]
     assert all(not np.array_equal(one, found[0]) for one in found[1:])
+
+
+@pytest.mark.parametrize("stored_as", [torch.float32, torch.float16])
+def test_the_weights_of_every_fold_run_in_single_precision_and_stay_what_they_are(
+    mirrored: Path, stored_as: torch.dtype
+) -> None:
+    found, axes = model_folder.read(mirrored), (0, 1, 2)
+    stored = {fold: {k: v.to(stored_as) for k, v in network(7 + fold).state_dict().items()} for fold in FOLDS}
+    prepared = prepare(found, stored, mirroring_axes=axes, threads=1, device="cpu")
+    first = prepared.varied((0,), mirroring=False, tile_step=0.5).run(image(), SPACING_MM, quiet)
+    prepared.run(image(), SPACING_MM, quiet)
+    for fold, weights in zip(FOLDS, prepared.predictor.list_of_parameters, strict=True):
+        assert all(torch.equal(weights[name], tensor.float()) for name, tensor in stored[fold].items())
+    again = prepared.varied((0,), mirroring=False, tile_step=0.5).run(image(), SPACING_MM, quiet)
+    assert np.array_equal(first, again)
 
 
 def test_a_varied_model_equals_one_that_was_loaded_so(mirrored: Path) -> None:

@@ -15,9 +15,9 @@ from service.phantom.body import Phantom
 from service.phantom.dicom import PhantomSeries, write_dicom
 from service.phantom.protocols import make_phantom
 from service.site_template import site_toml
+from tests.clock import Clock
 from tests.dicom_nodes.pacs import pacs
 from tests.ledgers import naming_ledger
-from tests.service.test_ledger import Clock
 from tests.workers.test_pipeline import PROTOCOL, deliver_all, inferred, workshop
 from workers import pipeline
 from workers.workshop import Workshop

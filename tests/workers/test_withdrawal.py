@@ -20,19 +20,17 @@ from service.modelstore import ModelStore
 from service.queue import Hints
 from service.retry_cli import retry_now
 from service.withdrawal import Reason, settle_withdrawals, withdraw
+from tests.clock import Clock
 from tests.dicom_nodes.pacs import SEG, pacs
 from tests.dicom_nodes.peers import answering
 from tests.ledgers import ledger_in
 from tests.orthanc.server import DICOMWEB, missing, orthanc
-from tests.service import withdrawn_site
-from tests.service.test_ledger import Clock
 from tests.service.withdrawn_site import Ward
 from workers.delivery import deliver
 from workers.models import WarmModels
 from workers.workshop import Workshop
 
 TAKES = (SEG, "1.2.840.10008.5.1.4.1.1.88.11", KEY_OBJECT_SELECTION)
-clock, ledger = withdrawn_site.clock, withdrawn_site.ledger
 
 
 @pytest.fixture

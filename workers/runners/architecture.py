@@ -69,13 +69,13 @@ def check_fit(plans: Plans, weights: Mapping[str, torch.Tensor], where: Path) ->
         network = build(plans, "meta")
     except (KeyError, TypeError, ValueError, AssertionError, IndexError, ImportError, RuntimeError) as error:
         raise ModelUnusable(f"{where}: no network can be built from plans.json: {error!r}") from error
-    fill(network, weights, where, assign=True)
+    fill(network, weights, where)
 
 
-def fill(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path, assign: bool = False) -> None:
-    """Load weights that must be those of the network, by name and by shape; raises ModelUnusable."""
+def fill(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Make weights those of the network, by name and by shape, without a copy; raises ModelUnusable."""
     try:
-        network.load_state_dict(weights, strict=True, assign=assign)
+        network.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         faults = " ".join(str(error).split())
         raise ModelUnusable(f"{where}: the weights do not fit the plans: {faults[:500]}") from error

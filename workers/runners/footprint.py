@@ -3,6 +3,7 @@
 from typing import Any
 
 from workers.needs import Footprint
+from workers.runners.layers import runs_layered
 
 
 def footprint(predictor: Any) -> Footprint:
@@ -16,4 +17,5 @@ def footprint(predictor: Any) -> Footprint:
         transpose=tuple(int(axis) for axis in plans.transpose_forward),
         features=int(stages if isinstance(stages, int) else stages[0]),
         weights_bytes=sum(each.numel() * each.element_size() for each in predictor.network.parameters()),
+        layered=runs_layered(predictor.network),
     )

@@ -24,7 +24,18 @@ _FEWEST_PLANES = 4
 
 def layered(network: nn.Module) -> nn.Module:
     """The network, run layer by layer where it is one of those that this room knows; else as it is."""
-    return LayeredUNet(network) if _is_known(network) else network
+    return LayeredUNet(network) if runs_layered(network) else network
+
+
+def runs_layered(network: Any) -> bool:
+    """Whether it is nnU-Net's plain 3-D U-Net, made of what its planner makes one of."""
+    if type(network) is not PlainConvUNet or network.decoder.deep_supervision:
+        return False
+    stages = [*itertools.chain.from_iterable(network.encoder.stages), *network.decoder.stages]
+    if not all(isinstance(stage, StackedConvBlocks) for stage in stages):  # as where pooling stands between
+        return False
+    blocks = [block for stage in stages for block in stage.convs]
+    return all(map(_is_plain, blocks)) and all(map(_is_multiplying, network.decoder.transpconvs))
 
 
 class LayeredUNet(nn.Module):
@@ -148,17 +159,6 @@ def _spans(planes: int, size: int) -> list[tuple[int, int]]:
     parts = max(1, min(-(-size // _PART_BYTES), planes // _FEWEST_PLANES))
     edges = [planes * each // parts for each in range(parts + 1)]
     return list(itertools.pairwise(edges))
-
-
-def _is_known(network: Any) -> bool:
-    """Whether it is nnU-Net's plain 3-D U-Net, made of what its planner makes one of."""
-    if type(network) is not PlainConvUNet or network.decoder.deep_supervision:
-        return False
-    stages = [*itertools.chain.from_iterable(network.encoder.stages), *network.decoder.stages]
-    if not all(isinstance(stage, StackedConvBlocks) for stage in stages):  # as where pooling stands between
-        return False
-    blocks = [block for stage in stages for block in stage.convs]
-    return all(map(_is_plain, blocks)) and all(map(_is_multiplying, network.decoder.transpconvs))
 
 
 def _is_plain(block: Any) -> bool:

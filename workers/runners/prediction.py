@@ -138,10 +138,10 @@ def prepare(
     the weights do not fit the plans.
     """
     folds = tuple(weights)
-    saved = [dict(one) for one in weights.values()]
+    saved = [_in_single_precision(one) for one in weights.values()]
     network = architecture.build(found.plans)
     for one in saved:
-        architecture.fill(network, one, found.path, assign=True)
+        architecture.fill(network, one, found.path)
     plans, configuration = architecture.manager(found.plans.plans), architecture.configured(found.plans)
     predictor = _predictor(device)
     predictor.manual_initialization(
@@ -154,6 +154,12 @@ def prepare(
         mirroring_axes or None,
     )
     return Prediction(predictor, folds, threads)
+
+
+def _in_single_precision(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the network runs with as it lies there, each tensor once however many names it has."""
+    found = {id(each): each.float() for each in weights.values()}
+    return {name: found[id(each)] for name, each in weights.items()}
 
 
 def _predictor(device: str) -> nnUNetPredictor:
