@@ -31,6 +31,11 @@ PLAIN: dict[str, Any] = {
 IMAGE = (20, 32, 24)
 
 
+@pytest.fixture(autouse=True)
+def _any_size_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_WORTH_BYTES", 0)
+
+
 def unet(**other: Any) -> nn.Module:
     """nnU-Net's plain network, with weights of every layer at random."""
     torch.manual_seed(5)
@@ -120,3 +125,11 @@ def test_memory_is_taken_again_before_there_is_more(monkeypatch: pytest.MonkeyPa
 )
 def test_a_network_of_another_kind_is_run_as_it_comes(network: nn.Module) -> None:
     assert layered(network) is network
+
+
+def test_a_small_network_is_run_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_WORTH_BYTES", 1 + 4 * 8 * IMAGE[0] * IMAGE[1] * IMAGE[2])
+    monkeypatch.setattr(layers, "_PART_BYTES", 1 << 10)
+    monkeypatch.setattr(LayeredUNet, "_block", None)
+    image = torch.ones(1, 1, *IMAGE)
+    assert torch.equal(seen(layered(unet()), image), seen(unet(), image))
