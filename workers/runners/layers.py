@@ -1,4 +1,4 @@
-"""nnU-Net's plain U-Net on a CPU, layer by layer: the same logits in half of the memory.
+"""nnU-Net's plain U-Net on a CPU, layer by layer: the same logits, but for rounding, in half of the memory.
 
 As it comes the network keeps every skip until its end, lays skips and features side by side in memory of their own,
 and each convolution lays out both its sides anew. Here memory that is no longer needed is that of the next layer,
@@ -71,7 +71,7 @@ class LayeredUNet(nn.Module):
             for block in stage.convs:
                 x = self._block(block, parts)
                 parts = [x]
-        self._memory.clear()  # for there are more classes than features
+        self._memory.clear()  # what is put out is larger than all that is free
         return self._convolved(decoder.seg_layers[-1], [x], torch.empty)
 
     def _block(self, block: Any, parts: list[Tensor], keep: Sequence[Tensor] = ()) -> Tensor:

@@ -1,9 +1,9 @@
 """A preprocessed image in; its logits out, band by band: nnU-Net's sliding window one patch deep.
 
 The tiles are those of nnU-Net's `predict_sliding_window_return_logits`, in its order and with its arithmetic, so
-that each logit is bit by bit the one that it computes. Rows that no later tile touches are divided by their weights
-and given away at once; what waits is as deep as one patch along the first axis that has more than one step, or lies
-where the logits are to lie.
+that each logit is bit by bit the one that it computes (but see `layers.py` for a large network on a CPU). Rows that
+no later tile touches are divided by their weights and given away at once; what waits is as deep as one patch along
+the first axis that has more than one step, or lies where the logits are to lie.
 """
 
 import contextlib
