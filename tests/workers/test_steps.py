@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pynetdicom import evt
 
@@ -32,6 +34,14 @@ from workers.workshop import Workshop
 def series(tmp_path_factory: pytest.TempPathFactory) -> list[PhantomSeries]:
     folder = tmp_path_factory.mktemp("series")
     return [write_dicom(make_phantom("abdomen", seed, voxel_scale=3.0), folder / str(seed)) for seed in (6, 7)]
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> PhantomSeries:
+    """A series six times as large, so that the network is long enough at work to be met there."""
+    one, six = make_phantom("abdomen", 6, voxel_scale=3.0), (1, 2, 3)
+    tiled = replace(one, pixels=np.tile(one.pixels, six), truth=np.tile(one.truth, six))
+    return write_dicom(tiled, tmp_path / "wide")
 
 
 @pytest.fixture
@@ -58,10 +68,10 @@ def ended(worker: subprocess.Popen[bytes], seconds: float) -> tuple[int, float]:
 
 
 def test_a_worker_told_to_stop_in_mid_network_hands_its_job_back_and_the_attempt_does_not_count(
-    tmp_path: Path, empty_redis: str, phantom_models: ModelStore, series: list[PhantomSeries]
+    tmp_path: Path, empty_redis: str, phantom_models: ModelStore, wide: PhantomSeries
 ) -> None:
     with steps_site(tmp_path, empty_redis, phantom_models.folder, stop_seconds=45.0) as site:
-        job, worker = site.queue(series[0]), site.start()
+        job, worker = site.queue(wide), site.start()
         site.until_in(job, "network")
         worker.terminate()
         status, seconds = ended(worker, 60)
@@ -78,10 +88,10 @@ def test_a_worker_told_to_stop_in_mid_network_hands_its_job_back_and_the_attempt
 
 @pytest.mark.slow
 def test_a_series_that_kills_its_worker_ends_failed_and_another_is_not_held_up(
-    site: StepsSite, series: list[PhantomSeries], monkeypatch: pytest.MonkeyPatch
+    site: StepsSite, series: list[PhantomSeries], wide: PhantomSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "FIRST_REST_SECONDS", 0.5)
-    poison, other = (site.queue(each) for each in series)
+    poison, other = site.queue(wide), site.queue(series[1])
     for _ in range(site.site.workers.max_attempts):
         worker = site.start()
         site.until_in(poison, "network")
