@@ -29,9 +29,14 @@ _LOGIT = 2
 _FLOAT = 4
 _ACTIVATIONS = 8
 """Arrays as large as the finest features of a patch that a U-Net holds at a time."""
-_LAYERED = 5
-"""The same where it runs layer by layer, with what is in work of its large layers."""
-_IN_WORK = 96 * MIB
+_LAYERED = 2
+"""The same where it runs layer by layer, all stages together."""
+_IN_WORK = 256 * MIB
+_PART = 40 * MIB
+"""Of a large layer, at a time; but never less than four planes of two arrays joined and of what comes of them."""
+_OF_PARTS = 4
+_MIRRORED = 3
+"""Arrays of all that a tile puts out: their sum, the next and its mirror image."""
 _HOLES = 1.5
 """How much more a process takes for a tile where it keeps what is freed."""
 _FIRST_RUN = 160 * MIB
@@ -66,6 +71,8 @@ class Footprint:
     """Of the network that runs, one fold."""
     layered: bool = False
     """Run layer by layer on a CPU (`workers.runners.layers`)."""
+    mirrored: bool = False
+    """Averaged over mirrored tiles."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,7 +131,7 @@ def estimate(shape: Shape, spacing_mm: Millimetres, network: Footprint, way: Way
     padded = _padded(grid, network.patch)
     logits = network.classes * prod(grid) * _LOGIT
     window = network.classes * prod(_window(padded, network.patch)) * _LOGIT
-    running = window + int(_tile(network, way) * (_HOLES if way.keeps_pages else 1))
+    running = window + _tile(network, way)
     on_host = running if way.on_cpu else window // network.classes
     lying = logits if not way.on_disk else 0
     apart = _apart(shape, spacing_mm, network, grid)
@@ -212,10 +219,14 @@ def _window(padded: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 def _tile(network: Footprint, way: Way) -> int:
     """While the network runs on one patch: the features of its finest stage, or what it puts out."""
     voxels, features, out = prod(network.patch) * _FLOAT, network.features, network.classes
-    most = voxels * max(_ACTIVATIONS * features, 4 * features + out, 3 * out)
+    most = 2 * voxels + voxels * max(_ACTIVATIONS * features, 4 * features + out, _MIRRORED * out)
+    if way.keeps_pages:
+        most = int(most * _HOLES)
     if network.layered and way.on_cpu:
-        most = min(most, voxels * max(_LAYERED * features, features + out) + _IN_WORK)
-    return most + 2 * voxels
+        whole = _MIRRORED * out if network.mirrored else 0
+        parts = _IN_WORK + _OF_PARTS * max(_PART, 3 * 4 * voxels * features // network.patch[0])
+        most = min(most, voxels * (2 + _LAYERED * features + whole) + parts)
+    return most
 
 
 def _bytes(each: tuple[int, int], shape: Sequence[int], grid: Sequence[int]) -> int:

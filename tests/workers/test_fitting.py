@@ -15,9 +15,12 @@ import pytest
 from service.modelstore import ModelStore
 from tests.workers.trained import TINY, TRAINED, dataset_folder, submodel
 from workers.install.installing import Wish, install
+from workers.phantom_models.datasets import Recipe
 from workers.phantom_models.plans import CONFIGURATION, plans_json
 
 SLOW = replace(TINY, patch=(16, 64, 64), spacing_mm=(3.0, 1.5, 1.5), transpose=(0, 1, 2))
+WIDE = replace(SLOW, patch=(64, 128, 128), features=tuple(8 * n for n in TINY.features))
+"""So large that it runs layer by layer."""
 MANY = 44
 SHAPE, SPACING_MM = (100, 112, 112), (3.0, 1.25, 1.25)
 """Its logits are 72 MiB."""
@@ -27,9 +30,9 @@ LARGE = (128, 320, 320)
 Run = Callable[..., dict[str, Any]]
 
 
-def put(folder: Path, name: str, classes: int, default_resampling: bool) -> Path:
+def put(folder: Path, name: str, classes: int, default_resampling: bool, recipe: Recipe = SLOW) -> Path:
     """A network that tells so many classes apart, installed under the name tiny in a folder of its own."""
-    recipe = replace(SLOW, labels=TINY.labels if classes == 3 else tuple(f"l{n}" for n in range(1, classes)))
+    recipe = replace(recipe, labels=TINY.labels if classes == 3 else tuple(f"l{n}" for n in range(1, classes)))
     plans = plans_json(recipe)
     if default_resampling:
         chosen = plans["configurations"][CONFIGURATION]
@@ -178,3 +181,8 @@ def test_nor_where_the_volume_has_another_spacing_than_the_network(
     few: Path, run: Run, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
 ) -> None:
     held_against(run(folder=few, classes=3, shape=shape, spacing_mm=spacing_mm))
+
+
+def test_nor_where_a_large_network_runs_layer_by_layer(tmp_path: Path, run: Run) -> None:
+    folder = put(tmp_path, "wide", MANY, default_resampling=True, recipe=WIDE)
+    held_against(run(folder=folder, classes=MANY, shape=(80, 144, 144), spacing_mm=WIDE.spacing_mm))

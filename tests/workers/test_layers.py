@@ -1,14 +1,19 @@
 """The plain U-Net layer by layer against the same network as it comes."""
 
+from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
 
 from workers.runners import layers
 from workers.runners.layers import LayeredUNet, layered
+from workers.runners.logits import InMemory
+from workers.runners.window import slide, tiles_of
 
 KERNELS = ((1, 3, 3), (3, 3, 3), (3, 3, 3))
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2))
@@ -87,7 +92,7 @@ def test_what_it_gave_stays_when_it_runs_again(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(first, kept)
 
 
-def test_memory_is_taken_again_before_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_has_one_array_and_it_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_PART_BYTES", 1 << 10)
     made: list[int] = []
     empty = torch.empty
@@ -98,11 +103,43 @@ def test_memory_is_taken_again_before_there_is_more(monkeypatch: pytest.MonkeyPa
         return found
 
     run = layered(unet())
+    assert isinstance(run, LayeredUNet)
     monkeypatch.setattr(layers.torch, "empty", counted)
-    found = seen(run, torch.ones(1, 1, *IMAGE))
-    finest = 4 * 8 * IMAGE[0] * IMAGE[1] * IMAGE[2]
-    assert made.count(finest) == 3, "one skip, and two that change places, of seven layers"
-    assert sum(made) - found.nbytes < 4.5 * finest
+    for _ in range(2):
+        with torch.inference_mode():
+            assert [part.shape[0] for _, part in run.in_parts(torch.ones(1, 1, *IMAGE))] == [7] * (IMAGE[0] // 4)
+    finest = 4 * 8 * prod(IMAGE)
+    assert made == [finest, finest * 12 // 8 // 4, finest * 20 // 8 // 32], "for seven layers, twice"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_sliding_window_takes_parts_and_tells_of_each_tile_once(
+    mirrored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mirrored tiles are averaged as a whole; each of them is told of."""
+    monkeypatch.setattr(layers, "_PART_BYTES", 1 << 14)
+    found, told = [], []
+    for network in (unet(), layered(unet())):
+        done: list[None] = []
+        predictor = predictor_of(network, mirrored)
+        tiles = tiles_of(predictor, torch.randn(1, 30, 32, 40, generator=torch.Generator().manual_seed(3)))
+        kept = InMemory(torch.zeros((7, 30, 32, 40), dtype=torch.half))
+        slide(predictor, [network], tiles, kept, lambda done=done: done.append(None))  # type: ignore[misc]
+        found.append(kept.whole)
+        told.append(len(done))
+    torch.testing.assert_close(found[1], found[0], rtol=2e-3, atol=1e-3 * float(found[0].abs().max()))
+    assert told == [len(tiles.places) * (4 if mirrored else 1)] * 2
+
+
+def predictor_of(network: nn.Module, mirrored: bool) -> nnUNetPredictor:
+    """nnU-Net's, with what a sliding window asks of it."""
+    predictor = nnUNetPredictor(use_mirroring=mirrored, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.network = network
+    predictor.list_of_parameters = [{}]
+    predictor.configuration_manager = SimpleNamespace(patch_size=IMAGE)
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=7)
+    predictor.allowed_mirroring_axes = (0, 2)
+    return predictor
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def test_a_network_that_runs_layer_by_layer_needs_less_on_a_cpu_and_as_much_on_a
     layered = replace(FULL_SIZE, layered=True)
     for way in (CPU, KEPT, CPU_DISK):
         assert estimate(SHAPE, SPACING_MM, layered, way).host_bytes < 0.9 * needed(way)
+    mirrored = replace(layered, mirrored=True)
+    assert (
+        estimate(SHAPE, SPACING_MM, layered, CPU).host_bytes < estimate(SHAPE, SPACING_MM, mirrored, CPU).host_bytes
+    )
     assert estimate(SHAPE, SPACING_MM, layered, GPU) == estimate(SHAPE, SPACING_MM, FULL_SIZE, GPU)
 
 

@@ -19,5 +19,6 @@ def footprint(predictor: Any) -> Footprint:
         transpose=tuple(int(axis) for axis in plans.transpose_forward),
         features=features,
         weights_bytes=sum(each.numel() * each.element_size() for each in predictor.network.parameters()),
+        mirrored=bool(predictor.use_mirroring and predictor.allowed_mirroring_axes),
         layered=runs_layered(predictor.network) and is_worth(prod(configuration.patch_size), features),
     )

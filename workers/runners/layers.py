@@ -1,12 +1,13 @@
 """nnU-Net's plain U-Net on a CPU, layer by layer: the same logits, but for rounding, in half of the memory.
 
 As it comes the network keeps every skip until its end, lays skips and features side by side in memory of their own,
-and each convolution lays out both its sides anew. Here memory that is no longer needed is that of the next layer,
-skips end where they are used, and a large layer is computed a few planes, or channels, at a time.
+and each convolution lays out both its sides anew. Here a large layer is computed a few planes, or channels, at a
+time, on top of what it was made of: each stage has one array, that of its skip. What goes upwards or is put out is
+never there as a whole.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, cast
 
@@ -18,10 +19,13 @@ from torch.nn import functional
 
 _WORTH_BYTES = 64 << 20
 """Of the finest features of a patch: a smaller network gains nothing, and is two fifths slower so."""
-_PART_BYTES = 24 << 20
+_PART_BYTES = 40 << 20
 """Of what goes into a layer and comes out of it, at a time."""
 _FEWEST_PLANES = 4
-"""At a time; what a convolution needs of the next part is read twice."""
+"""At a time; a convolution reaches less far."""
+
+_Planes = Callable[[int, int], Tensor]
+"""From which plane and to before which in, (1, channel, planes, b, c) out."""
 
 
 def layered(network: nn.Module) -> nn.Module:
@@ -55,44 +59,68 @@ class LayeredUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(1, channel, a, b, c) to (1, class, a, b, c)."""
-        encoder, decoder = self._network.encoder, self._network.decoder
-        if not is_worth(image[0, 0].numel(), encoder.output_channels[0]):
+        if not self._is_worth(image):
             return cast(Tensor, self._network(image))
+        found = torch.empty((self._network.decoder.num_classes, *image.shape[2:]))
+        for planes, part in self.in_parts(image):
+            found[:, planes] = part
+        return found[None]
+
+    def in_parts(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """(1, channel, a, b, c) to some planes of a at a time, and their (class, planes, b, c)."""
+        if not self._is_worth(image):
+            yield slice(None), self._network(image)[0]
+            return
+        x, head = self._finest(image), self._network.decoder.seg_layers[-1]
+        for first, end in _spans(x.shape[2], x.nbytes // x.shape[1] * (x.shape[1] + head.out_channels)):
+            yield slice(first, end), head(x[:, :, first:end].contiguous())[0]
+        self._memory.give(x)
+
+    def _is_worth(self, image: Tensor) -> bool:
+        return is_worth(image[0, 0].numel(), self._network.encoder.output_channels[0])
+
+    def _finest(self, image: Tensor) -> Tensor:
+        """The features before the last layer."""
+        encoder, decoder = self._network.encoder, self._network.decoder
         x, skips = image, list[Tensor]()
         for stage in encoder.stages:
-            for block in itertools.chain.from_iterable(stacked.convs for stacked in stage):
-                x = self._block(block, [x], keep=skips[-1:])
+            for number, block in enumerate(itertools.chain.from_iterable(stacked.convs for stacked in stage)):
+                x = self._block(block, [_planes_of(x)], x, onto=x if number else None)
             skips.append(x)
         skips.pop()
         for stage, transposed in zip(decoder.stages, decoder.transpconvs, strict=True):
-            finer = self._upwards(transposed, x)
-            self._memory.give(x)
-            parts = [finer, skips.pop()]
-            for block in stage.convs:
-                x = self._block(block, parts)
-                parts = [x]
-        self._memory.clear()  # what is put out is larger than all that is free
-        return self._convolved(decoder.seg_layers[-1], [x], torch.empty)
+            coarse, x = x, skips.pop()
+            first, *others = stage.convs
+            x = self._block(first, [_upwards(transposed, coarse), _planes_of(x)], x, onto=x)
+            self._memory.give(coarse)
+            for block in others:
+                x = self._block(block, [_planes_of(x)], x, onto=x)
+        return x
 
-    def _block(self, block: Any, parts: list[Tensor], keep: Sequence[Tensor] = ()) -> Tensor:
-        """Convolution, normalisation and LeakyReLU of what `parts` are, joined; their memory is free then."""
-        found = self._convolved(block.conv, parts, self._memory.take)
-        for part in parts:
-            if not any(part is each for each in keep):
-                self._memory.give(part)
+    def _block(self, block: Any, parts: Sequence[_Planes], like: Tensor, onto: Tensor | None) -> Tensor:
+        """Convolution, normalisation and LeakyReLU of what `parts` are, joined; `onto` an array that is read then.
+
+        They are as large as `like`. Where the result is of another size than `onto`, that is given back.
+        """
+        found = self._convolved(block.conv, parts, like.shape[2:], onto)
+        if onto is not None and found.data_ptr() != onto.data_ptr():
+            self._memory.give(onto)
         return _normalised(block, found)
 
-    def _convolved(self, layer: nn.Conv3d, parts: Sequence[Tensor], empty: Callable[..., Tensor]) -> Tensor:
-        shape = _shape_after(layer, parts[0].shape)
-        spans = _spans(shape[2], sum(part.nbytes for part in parts) + 4 * prod(shape))
+    def _convolved(
+        self, layer: nn.Conv3d, parts: Sequence[_Planes], size: Sequence[int], onto: Tensor | None
+    ) -> Tensor:
+        shape, deep = _shape_after(layer, size), size[0]
+        spans = _spans(shape[2], 4 * (layer.in_channels * prod(size) + prod(shape)))
         if len(spans) == 1:
-            return cast(Tensor, layer(_joined(parts)))
-        found = empty(shape)
+            return cast(Tensor, layer(_joined([part(0, deep) for part in parts])))
+        found = onto if onto is not None and onto.shape == shape else self._memory.take(shape)
         stride, (pad, *flat) = layer.stride, cast(tuple[int, ...], layer.padding)
-        deep, reach = parts[0].shape[2], layer.kernel_size[0] - pad
+        kernel = layer.kernel_size[0]
+        windows = [_Window(part, max(0, kernel - stride[0])) for part in parts]
         for first, end in spans:
-            low, high = first * stride[0] - pad, (end - 1) * stride[0] + reach
-            seen = _joined([part[:, :, max(0, low) : min(high, deep)] for part in parts])
+            low, high = first * stride[0] - pad, (end - 1) * stride[0] - pad + kernel
+            seen = _joined([window.read(max(0, low), min(high, deep)) for window in windows])
             if low < 0 or high > deep:
                 seen = functional.pad(seen, (0, 0, 0, 0, max(0, -low), max(0, high - deep)))
             found[:, :, first:end] = functional.conv3d(
@@ -100,23 +128,49 @@ class LayeredUNet(nn.Module):
             )
         return found
 
-    def _upwards(self, layer: nn.ConvTranspose3d, x: Tensor) -> Tensor:
-        """A transposed convolution whose kernel is its stride: each plane makes planes of its own."""
-        deep, *flat = (n * s for n, s in zip(x.shape[2:], layer.stride, strict=True))
-        found = self._memory.take((1, layer.out_channels, deep, *flat))
-        scale = layer.stride[0]
-        for first, end in _spans(x.shape[2], x.nbytes + found.nbytes):
-            found[:, :, first * scale : end * scale] = layer(x[:, :, first:end].contiguous())
+
+class _Window:
+    """Planes that are read in order, each once: what is needed again is kept, so that they may be overwritten."""
+
+    def __init__(self, planes: _Planes, overlap: int) -> None:
+        self._planes, self._overlap = planes, overlap
+        self._kept: Tensor | None = None
+        self._end = 0
+
+    def read(self, low: int, high: int) -> Tensor:
+        """Those from `low` to before `high`, where all before `low` are never asked for again."""
+        found = self._planes(max(low, self._end), high)
+        if self._kept is not None:
+            found = torch.cat((self._kept, found), 2)
+        if self._overlap:
+            self._kept = found[:, :, -self._overlap :].clone()
+        self._end = high
         return found
+
+
+def _planes_of(array: Tensor) -> _Planes:
+    return lambda low, high: array[:, :, low:high]
+
+
+def _upwards(layer: nn.ConvTranspose3d, x: Tensor) -> _Planes:
+    """Planes of a transposed convolution whose kernel is its stride: each plane makes planes of its own."""
+    scale = layer.stride[0]
+
+    def planes(low: int, high: int) -> Tensor:
+        first = low // scale
+        found = layer(x[:, :, first : -(-high // scale)].contiguous())
+        return cast(Tensor, found[:, :, low - first * scale : high - first * scale])
+
+    return planes
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(tuple(parts), 1) if len(parts) > 1 else parts[0]
 
 
-def _shape_after(layer: nn.Conv3d, shape: Sequence[int]) -> tuple[int, ...]:
+def _shape_after(layer: nn.Conv3d, size: Sequence[int]) -> tuple[int, ...]:
     pads = cast(tuple[int, ...], layer.padding)
-    sizes = zip(shape[2:], pads, layer.kernel_size, layer.stride, strict=True)
+    sizes = zip(size, pads, layer.kernel_size, layer.stride, strict=True)
     return 1, layer.out_channels, *((n + 2 * pad - k) // s + 1 for n, pad, k, s in sizes)
 
 
@@ -131,17 +185,10 @@ class _Memory:
         """An array of single precision; what is in it is anything."""
         size = prod(shape)
         fitting = [each for each in self._free if each.numel() >= size]
-        if not fitting:
-            self._free.clear()  # the largest come last
         whole = min(fitting, key=Tensor.numel) if fitting else torch.empty(size)
         self._free = [each for each in self._free if each is not whole]
         self._taken[whole.data_ptr()] = whole
         return whole[:size].view(*shape)
-
-    def clear(self) -> None:
-        """Keep nothing; what is taken goes with whoever has it."""
-        self._free.clear()
-        self._taken.clear()
 
     def give(self, array: Tensor) -> None:
         """Take it back, where it is from here."""
@@ -174,7 +221,9 @@ def _is_plain(block: Any) -> bool:
     """Convolution, instance normalisation with weights, LeakyReLU, and nothing else."""
     if [type(each) for each in block.all_modules] != [nn.Conv3d, nn.InstanceNorm3d, nn.LeakyReLU]:
         return False
-    plain = block.conv.padding_mode == "zeros" and set(block.conv.dilation) == {1} and block.conv.groups == 1
+    conv = block.conv
+    plain = conv.padding_mode == "zeros" and set(conv.dilation) == {1} and conv.groups == 1
+    plain = plain and max(conv.padding) < _FEWEST_PLANES
     return bool(plain and block.norm.affine and not block.norm.track_running_stats)
 
 

@@ -8,7 +8,7 @@ the first axis that has more than one step, or lies where the logits are to lie.
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,7 +18,7 @@ import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
-from workers.runners.layers import layered
+from workers.runners.layers import LayeredUNet, layered
 from workers.runners.logits import InMemory, Logits
 
 Place = tuple[slice, ...]
@@ -84,7 +84,8 @@ def slide(
             with torch.inference_mode():
                 divided_by = folds if number == folds - 1 else 1
                 whole = _place_for_sums(kept, tiles, predictor.device) if folds == 1 else None
-                _one_fold(running, tiles, partial(_keep, kept, tiles, number > 0, divided_by), whole)
+                give = partial(_keep, kept, tiles, number > 0, divided_by)
+                _one_fold(running, tiles, give, whole, tile_done)
         finally:
             hook.remove()
 
@@ -101,6 +102,7 @@ def _one_fold(
     tiles: Tiles,
     give: Callable[[int, torch.Tensor, torch.Tensor], None],
     whole: torch.Tensor | None,
+    tile_done: Callable[[], None],
 ) -> None:
     """Slide one network over the tiles; `give` gets (first row, sums, weights) of rows that are complete.
 
@@ -124,7 +126,7 @@ def _one_fold(
             lies_at = start
         first = start
         for place in places:
-            _add(predictor, tiles, place, gaussian, sums, weights, start - lies_at)
+            _add(predictor, tiles, place, gaussian, sums, weights, start - lies_at, tile_done)
     rows = first - lies_at, tiles.rows - first
     give(first, sums.narrow(1 + axis, *rows), weights.narrow(axis, *rows))
 
@@ -137,18 +139,31 @@ def _add(
     sums: torch.Tensor,
     weights: torch.Tensor,
     row: int,
+    tile_done: Callable[[], None],
 ) -> None:
     """One tile, weighted, on top of what its neighbours found; it begins at `row` of the sums."""
     seen = tiles.image[_narrowed(predictor, place)][None].contiguous().to(predictor.device)
-    with _autocast(predictor.device):
-        found = predictor._internal_maybe_mirror_and_predict(seen)[0]
     here = list(_narrowed(predictor, place))
     if not isinstance(here[1 + tiles.axis], int):
         here[1 + tiles.axis] = slice(row, row + gaussian.shape[gaussian.ndim - 3 + tiles.axis])
     else:
         here[1 + tiles.axis] = row
-    _add_weighted(sums[tuple(here)], found, gaussian)
+    for planes, found in _found(predictor, seen, tile_done):
+        _add_weighted(sums[tuple(here)][:, planes], found, gaussian[planes])
     weights[tuple(here[1:])] += gaussian
+
+
+def _found(
+    predictor: Any, seen: torch.Tensor, tile_done: Callable[[], None]
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """(1, channel, ...) to some planes at a time, and their (class, ...); all of them where they are mirrored."""
+    network, mirrored = predictor.network, predictor.use_mirroring and predictor.allowed_mirroring_axes
+    if isinstance(network, LayeredUNet) and not mirrored:
+        yield from network.in_parts(seen)
+        tile_done()
+        return
+    with _autocast(predictor.device):
+        yield slice(None), predictor._internal_maybe_mirror_and_predict(seen)[0]
 
 
 def _add_weighted(sums: torch.Tensor, found: torch.Tensor, gaussian: torch.Tensor) -> None:
