@@ -9,6 +9,7 @@ finished its first, which loads libraries and weights, over the time from then t
 not started: on two cores a third busy process would take its time from the two that are compared.
 
 Then `storescu` sends 300 images of 256 × 256 to the same receiver, with no worker and with two that are busy.
+Nothing is deleted before the end: `benchmarks/receive.py` says why.
 """
 
 import argparse
@@ -68,10 +69,9 @@ class _Bench:
     def queued(self, series: int) -> set[str]:
         """Send new series and give the ids of their jobs, when all of them wait."""
         numbers = [next(self.numbers) for _ in range(series)]
-        batch = self.folder / "batch"
+        batch = self.folder / "queued"
         paths = [path for number in numbers for path in self.mould.cast(batch / str(number), number)]
         store(self.site.node, "BENCH", paths)
-        shutil.rmtree(batch)
         wanted = {self.mould.series_uid_of(number) for number in numbers}
         return wait_until(lambda: self._jobs_of(wanted), MOST_SECONDS, "not every series became a job")
 
@@ -91,7 +91,6 @@ class _Bench:
         began = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "TCP_NODELAY": "1"})
         seconds = time.perf_counter() - began
-        shutil.rmtree(series)
         return IMAGES / seconds
 
     def both_busy(self) -> bool | None:

@@ -79,7 +79,9 @@ class Receiver:
         self._retainer = Retainer(site, ledger, self._disk, leaps=Leaps(clock_file(site)))
         self._routing = SiteRouting(site, submodels)
         self._sweeper = Sweeper(site, ledger, hints, self._disk)
-        self._news: queue.Queue[News] = queue.Queue()
+        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._at_once = threading.Event()
+        """Not to be kept until the next tick: a series may be complete."""
         self._assembler = Assembler(_policy(site), now)
         self._gathered: dict[str, _Gathered] = {}
         """What has come of every series that is not complete yet."""
@@ -92,8 +94,8 @@ class Receiver:
         self._scp = StorageScp(
             _scp_settings(site),
             site.incoming,
-            self._news.put,
-            self._news.put,
+            heard=self._news.put,
+            ended=self._tell_at_once,
             refused=self._news.put,
             reported=self._reported,
             no_room=self._disk.no_room,
@@ -145,14 +147,16 @@ class Receiver:
         self._write()
         self._to_route.set()
 
+    def _tell_at_once(self, news: News) -> None:
+        self._news.put(news)
+        self._at_once.set()
+
     def _tick(self) -> None:
-        deadline = time.monotonic() + TICK_SECONDS
-        try:
-            self._take(self._news.get(timeout=TICK_SECONDS))
-            while time.monotonic() < deadline:
-                self._take(self._news.get_nowait())
-        except queue.Empty:
-            pass
+        """Take what came in a while together: a thread that wakes for each instance takes time from the SCP's."""
+        self._at_once.wait(TICK_SECONDS)
+        self._at_once.clear()
+        for _ in range(self._news.qsize()):
+            self._take(self._news.get_nowait())
         self._notes.hear()  # before the ledger knows of their files: a restart between the two finds them again
         self._write()
         self._decided.extend(self._assembler.due())
@@ -165,6 +169,7 @@ class Receiver:
     def _take_the_last(self) -> None:
         """Bring the ledger up to what came while the SCP stopped; what it does not hear of is found on disk."""
         until = time.monotonic() + LAST_SECONDS
+        self._at_once.set()
         self._keep_alive(self._tick)
         while not self._news.empty() and time.monotonic() < until:
             self._keep_alive(self._tick)
@@ -250,7 +255,7 @@ class Receiver:
             event(log, logging.WARNING, "the PACS gave no count", series_uid=wanted.series_uid, why=str(error))
         else:
             if count is not None:
-                self._news.put((wanted.series_uid, count))
+                self._tell_at_once((wanted.series_uid, count))
 
     # ── the two other threads ──────────────────────────────────────────────────────────────────────────────
 
