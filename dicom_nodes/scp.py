@@ -17,7 +17,6 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.pdu_primitives import A_ABORT
-from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
 from dicom_nodes.command import StoreCommand
@@ -26,7 +25,7 @@ from dicom_nodes.ending import abort_all, wait_for_release
 from dicom_nodes.filing import file_instance, make_folder, note_release
 from dicom_nodes.in_flight import DataSetInFlight, DataSetReceived
 from dicom_nodes.listener import Listener, listener, prepare_pynetdicom
-from dicom_nodes.negotiation import ScpSettings, preferred, storage_classes
+from dicom_nodes.negotiation import ScpSettings, storage_classes, supported
 from dicom_nodes.part10 import Head, HeadUnreadable, is_uid, read_head
 from dicom_nodes.types import AssociationEnded, Ending, Instance, InstanceRefused
 
@@ -165,13 +164,10 @@ class StorageScp:
         for context in event.assoc.requestor.requested_contexts:
             if context.abstract_syntax in self._sop_classes:
                 proposed.setdefault(context.abstract_syntax, []).extend(context.transfer_syntax)
-        event.assoc.acceptor.supported_contexts = [
-            build_context(sop_class, list(dict.fromkeys(syntaxes)))
-            for sop_class, offered in proposed.items()
-            if (syntaxes := preferred(offered))
-        ]
-        if self._reported and (context := heard_as_user(event.assoc.requestor)):
-            event.assoc.acceptor.supported_contexts = [*event.assoc.acceptor.supported_contexts, context]
+        contexts = [supported(sop_class, tuple(dict.fromkeys(offered))) for sop_class, offered in proposed.items()]
+        if self._reported:
+            contexts.append(heard_as_user(event.assoc.requestor))
+        event.assoc.acceptor.supported_contexts = [context for context in contexts if context is not None]
 
     def _on_report(self, event: Any) -> tuple[int, None]:
         assert self._reported is not None  # bound only where there is someone to tell
