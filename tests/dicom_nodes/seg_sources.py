@@ -1,7 +1,8 @@
 """MR series as headers on disk, the volume each makes, and label maps that no turn or mirror leaves unchanged."""
 
+import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from dicom_nodes.encode.seg import encode_seg
 from dicom_nodes.types import (
     Affine,
     Algorithm,
     Code,
+    Finished,
     FrameRef,
     LabelMap,
     Laterality,
@@ -247,3 +250,36 @@ def graft(path: Path, elements: Sequence[RawDataElement]) -> None:
             )
     image.set_original_encoding(False, True, image._character_set)
     dcmwrite(path, image)
+
+
+def encode(label_map: LabelMap, volume: Volume) -> Dataset:
+    """Its BINARY SEG."""
+    return encode_seg(label_map, volume, identity())
+
+
+def finish(label_map: LabelMap, volume: Volume, **more: object) -> Finished:
+    """What is made of it, with nothing found."""
+    finished = Finished(label_map, volume, identity(), ())
+    return replace(finished, **more)  # type: ignore[arg-type]
+
+
+def written(dataset: Dataset) -> bytes:
+    """As a file holds it."""
+    file = io.BytesIO()
+    dcmwrite(file, dataset)
+    return file.getvalue()
+
+
+def raw(dataset: Dataset, keyword: str) -> bytes | None:
+    """An element's value as the file holds it; None where it is not there."""
+    element = dataset.get_item(keyword, keep_deferred=True)
+    if element is None:
+        return None
+    assert isinstance(element, RawDataElement), keyword
+    return bytes(element.value or b"")
+
+
+def plain_element(number: int, vr: str, value: bytes) -> RawDataElement:
+    """An element as a file has it."""
+    value += b" " * (len(value) % 2)
+    return RawDataElement(tag(number), vr, len(value), value, 0, False, True)

@@ -1,6 +1,5 @@
 """A label map comes out of the encoder where it went in, with the source's patient, and says what it is."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,20 +8,17 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.dataelem import RawDataElement
 from pydicom.uid import SegmentationStorage
 
 from dicom_nodes.decode import Grid, read_seg
 from dicom_nodes.encode.seg import encode_seg
-from dicom_nodes.encode.source import PATIENT_AND_STUDY
 from dicom_nodes.errors import EmptyResult, ResultUnsound
 from dicom_nodes.headers import read_headers
-from dicom_nodes.types import Code, LabelMap, Laterality, Volume
+from dicom_nodes.types import Code, LabelMap, Laterality
 from dicom_nodes.volumes import find_volumes
 from tests import real_data
 from tests.dicom_nodes import seg_sources as made
-
-TEXT = {"AE", "AS", "CS", "DA", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+from tests.dicom_nodes.seg_sources import encode, raw, written
 
 GEOMETRIES = {
     "axial": made.AXIAL,
@@ -36,27 +32,9 @@ GEOMETRIES = {
 }
 
 
-def written(dataset: Dataset) -> bytes:
-    file = io.BytesIO()
-    dcmwrite(file, dataset)
-    return file.getvalue()
-
-
-def encode(label_map: LabelMap, volume: Volume) -> Dataset:
-    return encode_seg(label_map, volume, made.identity())
-
-
 def frames(seg: Dataset) -> Iterator[tuple[int, Dataset]]:
     for item in seg.PerFrameFunctionalGroupsSequence:
         yield item.SegmentIdentificationSequence[0].ReferencedSegmentNumber, item
-
-
-def raw(dataset: Dataset, keyword: str) -> bytes | None:
-    element = dataset.get_item(keyword, keep_deferred=True)
-    if element is None:
-        return None
-    assert isinstance(element, RawDataElement), keyword
-    return bytes(element.value or b"")
 
 
 # Place
@@ -131,7 +109,7 @@ def test_decimal_strings_beyond_sixteen_characters_are_cut_to_fit(tmp_path: Path
     volume = made.classic(tmp_path, made.AXIAL)
     for z, frame in enumerate(volume.frames):
         text = f"-31.2500000000000012\\12.50000000000000001\\{made.AXIAL.position(z)[2]}"
-        made.graft(frame.path, [plain_element(0x00200032, "DS", text.encode())])
+        made.graft(frame.path, [made.plain_element(0x00200032, "DS", text.encode())])
     seg = encode(made.label_map(volume, 1), volume)
     for _, item in frames(seg):
         position = item.PlanePositionSequence[0].ImagePositionPatient
@@ -293,6 +271,14 @@ def test_two_segments_of_one_name_are_refused(tmp_path: Path) -> None:
         encode(replace(label_map, segments=twins), volume)
 
 
+def test_codes_are_in_plain_ascii(tmp_path: Path) -> None:
+    volume = made.classic(tmp_path, made.AXIAL)
+    label_map = made.label_map(volume, 1)
+    odd = replace(label_map.segments[0], type=Code("64033007", "SCT", "Rein côté gauche"))
+    with pytest.raises(ResultUnsound, match="code meaning"):
+        encode(replace(label_map, segments=(odd,)), volume)
+
+
 # Identity
 
 
@@ -400,80 +386,6 @@ def test_loss_in_the_source_is_inherited(tmp_path: Path) -> None:
     assert seg.LossyImageCompressionMethod == "ISO_15444_1"
 
 
-# The patient
-
-
-@pytest.mark.parametrize(
-    "how",
-    [{}, {"implicit_vr": True}, {"little_endian": False}],
-    ids=["explicit", "implicit", "big endian"],
-)
-def test_patient_and_study_are_copied_byte_for_byte_from_every_encoding(
-    tmp_path: Path, how: dict[str, bool]
-) -> None:
-    def fill(image: Dataset) -> None:
-        other = Dataset()
-        other.PatientID, other.TypeOfPatientID, other.IssuerOfPatientID = "X-9", "TEXT", "Haus 2"
-        image.OtherPatientIDsSequence = [other]
-        image.PregnancyStatus = 4
-        image.PatientAge, image.PatientWeight, image.PatientComments = "056Y", "71.50", " two  spaces "
-
-    volume = made.classic(tmp_path, made.AXIAL, fill, **how)
-    path = tmp_path / "seg.dcm"
-    dcmwrite(path, encode(made.label_map(volume, 1), volume))
-    source, seg = dcmread(volume.frames[0].path), dcmread(path)
-    for keyword in PATIENT_AND_STUDY:
-        element = source.get_item(keyword)
-        if element is not None and (element.VR or source[keyword].VR) in TEXT:
-            assert raw(seg, keyword) == raw(dcmread(volume.frames[0].path), keyword), keyword
-    assert seg.PregnancyStatus == 4
-    assert seg.OtherPatientIDsSequence[0].IssuerOfPatientID == "Haus 2"
-    assert seg.StudyInstanceUID == volume.study_uid
-
-
-def test_what_the_source_lacks_is_there_and_empty_where_the_standard_wants_it(tmp_path: Path) -> None:
-    def strip(image: Dataset) -> None:
-        for keyword in (
-            "PatientName",
-            "PatientBirthDate",
-            "AccessionNumber",
-            "StudyTime",
-            "ReferringPhysicianName",
-        ):
-            del image[keyword]
-        del image.FrameOfReferenceUID, image.SliceThickness, image.Manufacturer, image.SeriesNumber
-        del image.PositionReferenceIndicator, image.SeriesDescription
-
-    volume = made.classic(tmp_path, made.AXIAL, strip)
-    seg = encode(made.label_map(volume, 1), volume)
-    for keyword in (
-        "PatientName",
-        "PatientBirthDate",
-        "AccessionNumber",
-        "StudyTime",
-        "PositionReferenceIndicator",
-    ):
-        assert seg[keyword].is_empty
-    assert seg.FrameOfReferenceUID.is_valid
-    assert seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 3.6
-    assert (seg.SeriesNumber, seg.SeriesDescription) == (1001, "AI abdomen: series 0")
-    assert len(seg.ContributingEquipmentSequence) == 1
-
-
-def test_frames_of_two_patients_are_refused(tmp_path: Path) -> None:
-    def swap(image: Dataset) -> None:
-        image.PatientID = f"P-{image.InstanceNumber // 4}"
-
-    volume = made.classic(tmp_path, made.AXIAL, swap)
-    with pytest.raises(ResultUnsound, match="PatientID"):
-        encode(made.label_map(volume, 1), volume)
-
-
-def plain_element(tag: int, vr: str, value: bytes) -> RawDataElement:
-    value += b" " * (len(value) % 2)
-    return RawDataElement(made.tag(tag), vr, len(value), value, 0, False, True)
-
-
 # Real data
 
 
@@ -525,25 +437,3 @@ def test_volumes_of_every_vendor_get_a_seg_where_they_lie(name: str) -> None:
         source = dcmread(volume.frames[0].path, stop_before_pixels=True)
         for keyword in ("PatientName", "PatientID", "StudyDate", "StudyInstanceUID"):
             assert raw(seg, keyword) == raw(source, keyword)
-
-
-def test_optional_attributes_that_break_their_own_rules_are_not_passed_on(tmp_path: Path) -> None:
-    def spoil(image: Dataset) -> None:
-        image.PregnancyStatus, image.PatientWeight = 0, "70"
-
-    volume = made.classic(tmp_path, made.AXIAL, spoil)
-    for frame in volume.frames:
-        made.graft(frame.path, [plain_element(0x00101010, "AS", b"0Y"), plain_element(0x00100030, "DA", b"***")])
-    seg = encode(made.label_map(volume, 1), volume)
-    assert "PatientAge" not in seg
-    assert "PregnancyStatus" not in seg
-    assert seg.PatientWeight == 70
-    assert raw(seg, "PatientBirthDate") == b"*** "
-
-
-def test_codes_are_in_plain_ascii(tmp_path: Path) -> None:
-    volume = made.classic(tmp_path, made.AXIAL)
-    label_map = made.label_map(volume, 1)
-    odd = replace(label_map.segments[0], type=Code("64033007", "SCT", "Rein côté gauche"))
-    with pytest.raises(ResultUnsound, match="code meaning"):
-        encode(replace(label_map, segments=(odd,)), volume)
