@@ -397,7 +397,7 @@ def test_more_associations_than_allowed_are_told_to_try_again(tmp_path: Path) ->
 
 def test_a_silent_peer_is_given_up(tmp_path: Path) -> None:
     with (
-        receiving(tmp_path, idle_timeout_seconds=0.3) as receiver,
+        receiving(tmp_path, idle_timeout_seconds=1.0) as receiver,
         associated(receiver.node, MR_EXPLICIT) as association,
     ):
         association.dul.socket.socket.sendall(half_a_store(Object(pixel_bytes=4096))[:-10])

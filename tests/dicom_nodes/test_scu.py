@@ -119,12 +119,12 @@ def test_a_peer_that_breaks_off_or_falls_silent_is_unreachable(tmp_path: Path) -
     asleep = threading.Event()
 
     def sleeps(_: Any) -> int:
-        asleep.wait(5)
+        asleep.wait(20)
         return 0x0000
 
     with answering([(evt.EVT_C_STORE, sleeps)]) as node:
         with pytest.raises(Unreachable, match="no answer to C-STORE"):
-            scu.store(node, "SAGITTAL", [path], timeout_seconds=0.3)
+            scu.store(node, "SAGITTAL", [path], timeout_seconds=1.5)
         asleep.set()
     with (
         answering([(evt.EVT_C_STORE, lambda event: event.assoc.abort() or 0)]) as node,

@@ -309,7 +309,7 @@ def test_a_silent_service_is_tried_again(tmp_path: Path) -> None:
         return Answer(503)
 
     with dicomweb(wait) as service, pytest.raises(Unreachable, match="not answered in time"):
-        store(service.url, [Object().write(tmp_path)], timeout_seconds=0.3)
+        store(service.url, [Object().write(tmp_path)], timeout_seconds=1.0)
 
 
 @needs_openssl
