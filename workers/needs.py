@@ -32,8 +32,8 @@ _ACTIVATIONS = 8
 _LAYERED = 2
 """The same where it runs layer by layer, all stages together."""
 _IN_WORK = 256 * MIB
-_PART = 40 * MIB
-"""Of a large layer, at a time; but never less than four planes of two arrays joined and of what comes of them."""
+PART_BYTES, FEWEST_PLANES = 40 * MIB, 4
+"""Of what goes into a large layer and comes out of it, at a time, and how many planes at least."""
 _OF_PARTS = 4
 _MIRRORED = 3
 """Arrays of all that a tile puts out: their sum, the next and its mirror image."""
@@ -224,7 +224,7 @@ def _tile(network: Footprint, way: Way) -> int:
         most = int(most * _HOLES)
     if network.layered and way.on_cpu:
         whole = _MIRRORED * out if network.mirrored else 0
-        parts = _IN_WORK + _OF_PARTS * max(_PART, 3 * 4 * voxels * features // network.patch[0])
+        parts = _IN_WORK + _OF_PARTS * max(PART_BYTES, 3 * FEWEST_PLANES * voxels * features // network.patch[0])
         most = min(most, voxels * (2 + _LAYERED * features + whole) + parts)
     return most
 

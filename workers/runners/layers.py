@@ -17,12 +17,11 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import Sta
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workers.needs import FEWEST_PLANES, PART_BYTES
+
 _WORTH_BYTES = 64 << 20
 """Of the finest features of a patch: a smaller network gains nothing, and is two fifths slower so."""
-_PART_BYTES = 40 << 20
-"""Of what goes into a layer and comes out of it, at a time."""
-_FEWEST_PLANES = 4
-"""At a time; a convolution reaches less far."""
+_PART_BYTES = PART_BYTES
 
 _Planes = Callable[[int, int], Tensor]
 """From which plane and to before which in, (1, channel, planes, b, c) out."""
@@ -212,7 +211,7 @@ def _normalised(block: Any, x: Tensor) -> Tensor:
 
 def _spans(planes: int, size: int) -> list[tuple[int, int]]:
     """Planes from the first to before the last, a part at a time, all of about one length."""
-    parts = max(1, min(-(-size // _PART_BYTES), planes // _FEWEST_PLANES))
+    parts = max(1, min(-(-size // _PART_BYTES), planes // FEWEST_PLANES))
     edges = [planes * each // parts for each in range(parts + 1)]
     return list(itertools.pairwise(edges))
 
@@ -223,7 +222,7 @@ def _is_plain(block: Any) -> bool:
         return False
     conv = block.conv
     plain = conv.padding_mode == "zeros" and set(conv.dilation) == {1} and conv.groups == 1
-    plain = plain and max(conv.padding) < _FEWEST_PLANES
+    plain = plain and max(conv.padding) < FEWEST_PLANES
     return bool(plain and block.norm.affine and not block.norm.track_running_stats)
 
 
