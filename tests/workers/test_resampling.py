@@ -8,7 +8,8 @@ import torch
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 
-from workers.runners.labelling import _as_they_lie, _by_rows
+from workers.runners.between import greatest_between
+from workers.runners.labelling import _as_they_lie
 from workers.runners.logits import InMemory, kept
 from workers.runners.resampling import Grids, grids, image_resampled
 
@@ -69,7 +70,7 @@ def test_logits_become_the_labels_that_nnunet_finds(
     with kept(6, old, axis, on_disk, None) as stored:
         for number, one in enumerate(logits):
             stored.put(number, axis, 0, one)
-        found = _by_rows(stored, planned(1, old, new, old_mm, new_mm), axis, heard.append)
+        found = greatest_between(stored, planned(1, old, new, old_mm, new_mm), axis, heard.append)
     assert found.shape == new
     np.testing.assert_array_equal(found, wanted)
     assert heard == sorted(heard)
@@ -85,13 +86,13 @@ def test_logits_between_which_rounding_decides_are_rounded_as_nnunet_does(
     logits = (centre * (1 + smooth(old, 6) * 2.0**-11)).half()
     wanted = by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0)
     assert len(np.unique(wanted)) > 2
-    found = _by_rows(InMemory(logits), planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
+    found = greatest_between(InMemory(logits), planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
     np.testing.assert_array_equal(found, wanted)
 
 
 def test_of_equal_logits_the_first_class_is_taken() -> None:
     logits = InMemory(torch.zeros(3, 4, 5, 6, dtype=torch.half))
-    found = _by_rows(logits, planned(1, (4, 5, 6), (4, 9, 9), (1, 1, 1), (1, 0.6, 0.7)), 0, lambda _: None)
+    found = greatest_between(logits, planned(1, (4, 5, 6), (4, 9, 9), (1, 1, 1), (1, 0.6, 0.7)), 0, lambda _: None)
     assert not found.any()
 
 

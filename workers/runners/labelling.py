@@ -1,29 +1,25 @@
-"""Logits in; the label map on the grid that the image came on out, one row or one class in memory at a time.
+"""Logits in; the label map on the grid that the image came on out, one class or a part of it in memory at a time.
 
-The same label map as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`. Where its default
-resampling is linear, all classes of one row are interpolated and the greatest is noted at once, in double
-precision where it is close; with any other resampling each class is treated for itself, and the greatest logit of a
-voxel is kept while they pass. nnU-Net holds all classes on the whole image, and a copy in double precision beside.
+The same label map as nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape`: the greatest logit of
+a voxel is kept while the classes pass. Where its default resampling is linear they do so a few rows at a time
+(`between.py`); with any other each class is resampled by the function of the plans. nnU-Net holds all classes on
+the whole image, and a copy in double precision beside.
 """
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from workers.runners.between import greatest_between
 from workers.runners.logits import Logits
-from workers.runners.resampling import Grids, grids, linear, nearest
+from workers.runners.resampling import grids
 
 Heard = Callable[[float], None]
 _CACHED_BYTES = 2 * 2**20
 """Of a class at a time: several arrays of that stay in a processor's cache."""
-_HALF_PRECISION, _LEAST_HALF = 2.0**-9.9, 2.0**-24
-"""The next number is no further away than this part of it, with what single precision errs, or than that."""
-
-Places = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 
 def label_map(
@@ -40,7 +36,7 @@ def label_map(
     if to is not None and to.old == to.new:
         found = _as_they_lie(logits, axis, heard)
     elif to is not None and to.order == 1:
-        found = _by_rows(logits, to, axis, heard)
+        found = greatest_between(logits, to, axis, heard)
     else:
         found = _by_class(logits, predictor, properties, heard)
     return _uncropped(found, predictor, properties)
@@ -62,87 +58,6 @@ def _as_they_lie(logits: Logits, axis: int, heard: Heard) -> npt.NDArray[np.uint
         rows[first:end] = labels.numpy()
         heard(end / len(rows))
     return found
-
-
-def _by_rows(logits: Logits, to: Grids, axis: int, heard: Heard) -> npt.NDArray[np.uint8]:
-    """(a, b, c): the class with the greatest linearly interpolated logit; of equal ones, the first."""
-    found = np.zeros(to.new, np.uint8)
-    rows = np.moveaxis(found, axis, 0)
-    before, after, part = _places(to, axis)
-    planes: dict[int, torch.Tensor] = {}
-    for row in range(len(before)):
-        wanted = int(before[row]), int(after[row])
-        planes = {each: planes[each] if each in planes else logits.plane(axis, each) for each in wanted}
-        between = planes[wanted[0]], planes[wanted[1]], float(part[row])
-        rows[row], close = _greatest(_plane(_between(*between), to, axis))
-        rows[row][close] = _decided(between, close, to, axis)
-        heard((row + 1) / len(before))
-    return found
-
-
-def _places(to: Grids, axis: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """As `linear`, along an axis where the nearest may have to be taken."""
-    old, new = to.old[axis], to.new[axis]
-    if to.apart != axis:
-        return linear(old, new)
-    chosen = nearest(old, new)
-    return chosen, chosen, np.zeros(new)
-
-
-def _between(before: torch.Tensor, after: torch.Tensor, part: float) -> torch.Tensor:
-    """Between two planes of half precision, as float."""
-    return before.float() if part == 0.0 or before is after else torch.lerp(before.float(), after.float(), part)
-
-
-def _plane(one: torch.Tensor, to: Grids, axis: int) -> torch.Tensor:
-    """One plane (b, c, class) on the new grid."""
-    others = [other for other in range(3) if other != axis]
-    for place, other in enumerate(others):
-        if to.apart == other and to.old[other] != to.new[other]:
-            one = one.index_select(place, torch.from_numpy(nearest(to.old[other], to.new[other])))
-    size = [to.new[other] for other in others]
-    if list(one.shape[:2]) != size:
-        lying = one[None].permute(0, 3, 1, 2)
-        found = torch.nn.functional.interpolate(lying, size=size, mode="bilinear", align_corners=False)
-        one = found.permute(0, 2, 3, 1)[0]
-    return one
-
-
-def _greatest(plane: torch.Tensor) -> tuple[npt.NDArray[np.uint8], Places]:
-    """The class with the greatest logit, of equal ones the first, in a plane (b, c, class), which is written over.
-
-    And where the second is so near that rounding may decide between them.
-    """
-    best, chosen = plane.max(-1)
-    second = plane.scatter_(-1, chosen[..., None], -torch.inf).amax(-1)
-    close = second >= best - (best.abs() * _HALF_PRECISION + _LEAST_HALF)
-    first, other = close.numpy().nonzero()
-    return chosen.to(torch.uint8).numpy(), (first, other)
-
-
-def _decided(
-    between: tuple[torch.Tensor, torch.Tensor, float], close: Places, to: Grids, axis: int
-) -> npt.NDArray[np.uint8]:
-    """The class of each such place: in double precision, summed up in the order of the axes, and rounded to half.
-
-    So does nnU-Net (`scipy.ndimage.zoom`), and there are values which any other way rounds to another half.
-    """
-    before, after, part = between
-    first, second = (_places(to, other) for other in range(3) if other != axis)
-    sides: list[Sequence[tuple[Any, Any]]] = [
-        [(each[0][at], 1 - each[2][at]), (each[1][at], each[2][at])]
-        for each, at in zip((first, second), close, strict=True)
-    ]
-    sides.insert(axis, [(before, 1 - part), (after, part)])
-    found = np.zeros((len(close[0]), before.shape[-1]))
-    for corner in itertools.product(*sides):
-        plane, *at = (place for place, _ in (corner[axis], *corner[:axis], *corner[axis + 1 :]))
-        value = plane[at[0], at[1]].double().numpy()
-        for _, weight in corner:
-            value = value * np.reshape(weight, (-1, 1))
-        found += value
-    chosen: npt.NDArray[np.uint8] = found.astype(np.float16).astype(np.float32).argmax(-1).astype(np.uint8)
-    return chosen
 
 
 def _by_class(logits: Logits, predictor: Any, properties: dict[str, Any], heard: Heard) -> npt.NDArray[np.uint8]:

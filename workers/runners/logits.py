@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import IO, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 BYTES = 2
 """Of one logit."""
 Shape = tuple[int, int, int]
+Places = npt.NDArray[np.intp]
 
 
 class Logits(Protocol):
@@ -39,8 +41,8 @@ class Logits(Protocol):
         """What was put for one class, from `first` to before `end` along `axis`: (a, b, c)."""
         ...
 
-    def plane(self, axis: int, place: int) -> torch.Tensor:
-        """What was put for all classes at one place along `axis`: (other, other, class), contiguous."""
+    def at(self, axis: int, a: Places, b: Places, c: Places) -> torch.Tensor:
+        """What was put for all classes at some places, those along `axis` being near one another: (class, ...)."""
         ...
 
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
@@ -73,9 +75,9 @@ class InMemory:
         """As `Logits.band`; a view."""
         return self.whole[number].narrow(axis, first, end - first)
 
-    def plane(self, axis: int, place: int) -> torch.Tensor:
-        """As `Logits.plane`; a copy."""
-        return self.whole.select(1 + axis, place).movedim(0, -1).contiguous()
+    def at(self, axis: int, a: Places, b: Places, c: Places) -> torch.Tensor:
+        """As `Logits.at`."""
+        return torch.from_numpy(self.whole.numpy()[:, a, b, c])
 
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
         """As `Logits.put`."""
@@ -110,10 +112,13 @@ class OnDisk:
         lying = np.fromfile(self._file, np.float16, (end - first) * self._row // BYTES)
         return torch.from_numpy(lying.reshape(end - first, *self._lying[1:])).movedim(0, axis).contiguous()
 
-    def plane(self, axis: int, place: int) -> torch.Tensor:
-        """As `Logits.plane`, of the axis that was given; raises OSError where the disk fails."""
-        each = [self.band(number, axis, place, place + 1).select(axis, 0) for number in range(self.classes)]
-        return torch.stack(each).movedim(0, -1).contiguous()
+    def at(self, axis: int, a: Places, b: Places, c: Places) -> torch.Tensor:
+        """As `Logits.at`, of the axis that was given; raises OSError where the disk fails."""
+        places = [a, b, c]
+        first, end = int(places[axis].min()), int(places[axis].max()) + 1
+        places[axis] = places[axis] - first
+        bands = (self.band(number, axis, first, end).numpy() for number in range(self.classes))
+        return torch.from_numpy(np.stack([band[tuple(places)] for band in bands]))
 
     def put(self, number: int, axis: int, first: int, values: torch.Tensor) -> None:
         """As `Logits.put`, of the axis that was given; raises OSError where the disk is full."""
