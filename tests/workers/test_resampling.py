@@ -1,5 +1,7 @@
 """Resampling axis by axis, rows at a time, against nnU-Net's own: images equal but for rounding, labels alike."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -8,9 +10,10 @@ import torch
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 
+from workers.runners import between
 from workers.runners.between import greatest_between
 from workers.runners.labelling import _as_they_lie
-from workers.runners.logits import InMemory, kept
+from workers.runners.logits import InMemory, Logits, kept
 from workers.runners.resampling import Grids, grids, image_resampled
 
 Shape = tuple[int, int, int]
@@ -47,6 +50,15 @@ def planned(order: int, old: Shape, new: Shape, old_mm: Millimetres, new_mm: Mil
     return found
 
 
+@contextmanager
+def stored(logits: torch.Tensor, axis: int, on_disk: bool) -> Iterator[Logits]:
+    _, a, b, c = logits.shape
+    with kept(len(logits), (a, b, c), axis, on_disk, None) as room:
+        for number, one in enumerate(logits):
+            room.put(number, axis, 0, one)
+        yield room
+
+
 @ways
 def test_an_image_is_resampled_as_nnunet_does(
     old: Shape, new: Shape, old_mm: Millimetres, new_mm: Millimetres
@@ -67,10 +79,8 @@ def test_logits_become_the_labels_that_nnunet_finds(
     logits = smooth(old, 6).half()
     wanted = by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0)
     heard: list[float] = []
-    with kept(6, old, axis, on_disk, None) as stored:
-        for number, one in enumerate(logits):
-            stored.put(number, axis, 0, one)
-        found = greatest_between(stored, planned(1, old, new, old_mm, new_mm), axis, heard.append)
+    with stored(logits, axis, on_disk) as kept_logits:
+        found = greatest_between(kept_logits, planned(1, old, new, old_mm, new_mm), axis, heard.append)
     assert found.shape == new
     np.testing.assert_array_equal(found, wanted)
     assert heard == sorted(heard)
@@ -80,14 +90,33 @@ def test_logits_become_the_labels_that_nnunet_finds(
 @ways
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("centre", [1.0, -2.0, -40000.0, 5e-5])
+@pytest.mark.parametrize("on_disk", [False, True])
 def test_logits_between_which_rounding_decides_are_rounded_as_nnunet_does(
-    old: Shape, new: Shape, old_mm: Millimetres, new_mm: Millimetres, axis: int, centre: float
+    old: Shape, new: Shape, old_mm: Millimetres, new_mm: Millimetres, axis: int, centre: float, on_disk: bool
 ) -> None:
     logits = (centre * (1 + smooth(old, 6) * 2.0**-11)).half()
     wanted = by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0)
     assert len(np.unique(wanted)) > 2
-    found = greatest_between(InMemory(logits), planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
+    with stored(logits, axis, on_disk) as kept_logits:
+        found = greatest_between(kept_logits, planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("size", [1, 5_000, 2**40])
+def test_how_much_is_looked_at_at_a_time_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, old_mm, new_mm = WAYS[1][1:]
+    logits = (1 + smooth(old, 6) * 2.0**-9).half()
+    monkeypatch.setattr(between, "_CACHED_BYTES", size)
+    found = greatest_between(InMemory(logits), planned(1, old, new, old_mm, new_mm), 1, lambda _: None)
+    np.testing.assert_array_equal(found, by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0))
+
+
+def test_256_classes_are_told_apart() -> None:
+    logits = smooth((4, 9, 8), 256, seed=4).half()
+    wanted = by_nnunet(1)(logits, (5, 12, 11), (3, 1, 1), (2.4, 0.75, 0.73)).argmax(0)
+    assert wanted.max() > 250
+    to = planned(1, (4, 9, 8), (5, 12, 11), (3, 1, 1), (2.4, 0.75, 0.73))
+    np.testing.assert_array_equal(greatest_between(InMemory(logits), to, 0, lambda _: None), wanted)
 
 
 def test_of_equal_logits_the_first_class_is_taken() -> None:
