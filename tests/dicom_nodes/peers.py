@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from pydicom.uid import generate_uid
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (
     StorageCommitmentPushModel,
@@ -44,6 +44,7 @@ needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+MR_EXPLICIT = build_context(MR, EXPLICIT_LITTLE)
 
 
 def element(tag: int, vr: str, value: bytes | str) -> bytes:
@@ -227,3 +228,30 @@ def answering(handlers: list[tuple[Any, Callable[[Any], Any]]], **ae_settings: A
         thread.join()
         for association in standing:
             association.join(5)
+
+
+def half_a_store(one: Object) -> bytes:
+    """A C-STORE request and the first half of its data set, as PDUs (PS3.8 9.3.5)."""
+
+    def command_element(element: int, value: bytes) -> bytes:
+        return struct.pack("<HHI", 0, element, len(value)) + value
+
+    def padded(uid: str) -> bytes:
+        return uid.encode() + b"\0" * (len(uid) % 2)
+
+    def pdu(control: int, content: bytes) -> bytes:
+        item = struct.pack(">IBB", len(content) + 2, 1, control) + content
+        return struct.pack(">BBI", 4, 0, len(item)) + item
+
+    command = b"".join(
+        (
+            command_element(0x0002, padded(MR)),
+            command_element(0x0100, b"\x01\x00"),
+            command_element(0x0110, b"\x07\x00"),
+            command_element(0x0700, b"\x00\x00"),
+            command_element(0x0800, b"\x00\x00"),
+            command_element(0x1000, padded(one.sop_instance_uid)),
+        )
+    )
+    command = command_element(0x0000, struct.pack("<I", len(command))) + command
+    return pdu(3, command) + pdu(0, one.data_set[: len(one.data_set) // 2])

@@ -1,7 +1,7 @@
 """MR series as headers on disk, the volume each makes, and label maps that no turn or mirror leaves unchanged."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -283,3 +283,8 @@ def plain_element(number: int, vr: str, value: bytes) -> RawDataElement:
     """An element as a file has it."""
     value += b" " * (len(value) % 2)
     return RawDataElement(tag(number), vr, len(value), value, 0, False, True)
+
+
+def frames(seg: Dataset) -> Iterator[tuple[int, Dataset]]:
+    for item in seg.PerFrameFunctionalGroupsSequence:
+        yield item.SegmentIdentificationSequence[0].ReferencedSegmentNumber, item

@@ -18,8 +18,7 @@ from pynetdicom.sop_class import Verification
 from dicom_nodes.ending import ABORT_SECONDS, CLOSE_SECONDS, abort_all
 from dicom_nodes.part10 import IMPLEMENTATION_CLASS_UID
 from dicom_nodes.types import Ending, Instance, Node
-from tests.dicom_nodes.peers import EXPLICIT_LITTLE, MR, Object, associated, receiving, wait_until
-from tests.dicom_nodes.test_scp import half_a_store
+from tests.dicom_nodes.peers import EXPLICIT_LITTLE, MR, Object, associated, half_a_store, receiving, wait_until
 
 LEEWAY_SECONDS = 1.5
 """For a busy machine."""

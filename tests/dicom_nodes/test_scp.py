@@ -1,14 +1,10 @@
 """The Storage SCP, with real senders: dcmtk over the network, and our own SCU where bytes must be exact."""
 
-import gc
 import os
-import resource
 import socket
 import struct
 import subprocess
 import zlib
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -20,7 +16,6 @@ from pydicom.filewriter import write_dataset
 from pynetdicom import build_context
 
 from dicom_nodes import scu
-from dicom_nodes.errors import Refused, Unreachable
 from dicom_nodes.filing import RECOVERED, remove_unfinished, stored_instances
 from dicom_nodes.negotiation import LOSSLESS_SYNTAXES, MAYBE_LOSSY_SYNTAXES, preferred
 from dicom_nodes.part10 import HeadUnreadable, file_header, is_uid, read_head
@@ -29,16 +24,17 @@ from tests.dicom_nodes.peers import (
     DATA,
     EXPLICIT_LITTLE,
     MR,
+    MR_EXPLICIT,
     SECONDARY_CAPTURE,
     Object,
     associated,
     element,
     encoded,
+    half_a_store,
     needs_data,
     needs_dcmtk,
     receiving,
     storescu,
-    wait_until,
 )
 
 NINE = DATA / "tricky" / "siemens_trio_9_transfer_syntaxes"
@@ -52,7 +48,6 @@ OFFER = {
     "1.2.840.10008.1.2.4.90": "-xv",
     "1.2.840.10008.1.2.5": "-xr",
 }
-MR_EXPLICIT = build_context(MR, EXPLICIT_LITTLE)
 pytestmark = [
     # UIDs that break the rules are the matter of some tests; pydicom warns of them on the sending side.
     pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning"),
@@ -180,33 +175,6 @@ def test_a_connection_lost_in_mid_object_leaves_nothing_of_that_object(tmp_path:
     ]
 
 
-def half_a_store(one: Object) -> bytes:
-    """A C-STORE request and the first half of its data set, as PDUs (PS3.8 9.3.5)."""
-
-    def command_element(element: int, value: bytes) -> bytes:
-        return struct.pack("<HHI", 0, element, len(value)) + value
-
-    def padded(uid: str) -> bytes:
-        return uid.encode() + b"\0" * (len(uid) % 2)
-
-    def pdu(control: int, content: bytes) -> bytes:
-        item = struct.pack(">IBB", len(content) + 2, 1, control) + content
-        return struct.pack(">BBI", 4, 0, len(item)) + item
-
-    command = b"".join(
-        (
-            command_element(0x0002, padded(MR)),
-            command_element(0x0100, b"\x01\x00"),
-            command_element(0x0110, b"\x07\x00"),
-            command_element(0x0700, b"\x00\x00"),
-            command_element(0x0800, b"\x00\x00"),
-            command_element(0x1000, padded(one.sop_instance_uid)),
-        )
-    )
-    command = command_element(0x0000, struct.pack("<I", len(command))) + command
-    return pdu(3, command) + pdu(0, one.data_set[: len(one.data_set) // 2])
-
-
 def test_a_stop_ends_what_stands_and_closes_the_port(tmp_path: Path) -> None:
     with receiving(tmp_path / "in") as receiver:
         port = receiver.scp.port
@@ -299,52 +267,6 @@ def test_other_bytes_under_the_same_uid_take_its_place(tmp_path: Path) -> None:
     assert encoded(receiver.heard[0].path) == encoded(path)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("only root may mount the small disk that this fills")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def test_a_full_disk_is_out_of_resources_and_leaves_no_half_file(tmp_path: Path, small_disk: Path) -> None:
-    big, small = Object(pixel_bytes=1 << 20), Object()
-    with receiving(small_disk / "in") as receiver:
-        files = [big.write(tmp_path), small.write(tmp_path)]
-        outcomes = scu.store(receiver.node, "MODALITY", files)
-    assert [(outcome.status, outcome.comment) for outcome in outcomes] == [(0xA700, "no space left"), (0, "")]
-    assert [path.name for path in (small_disk / "in").rglob("*.*") if path.is_file()] == [
-        f"{small.sop_instance_uid}.dcm"
-    ]
-
-
-def test_a_file_over_the_quota_is_out_of_resources(tmp_path: Path) -> None:
-    path = Object(pixel_bytes=1 << 20).write(tmp_path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with receiving(tmp_path / "in") as receiver:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
-        try:
-            (outcome,) = scu.store(receiver.node, "MODALITY", [path])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert outcome.status == 0xA700
-    assert [found for found in (tmp_path / "in").rglob("*") if found.is_file()] == []
-
-
-def test_an_instance_that_cannot_be_recorded_is_not_answered_with_success(tmp_path: Path) -> None:
-    def heard(_: Instance) -> None:
-        raise LookupError("the ledger is away")
-
-    with receiving(tmp_path / "in", heard) as receiver:
-        (outcome,) = scu.store(receiver.node, "MODALITY", [Object().write(tmp_path)])
-    assert (outcome.status, outcome.comment) == (0xA700, "stored but not recorded")
-
-
 def test_the_count_is_declared_only_where_the_object_says_it(tmp_path: Path) -> None:
     series = element(0x00201002, "IS", "21")
     concatenated = element(0x00209163, "US", struct.pack("<H", 4))
@@ -377,33 +299,6 @@ def test_stored_instances_come_back_after_a_restart_without_what_is_unfinished(t
     assert len(back) == 3
 
 
-def test_strangers_and_wrong_titles_are_rejected_where_the_site_says_so(tmp_path: Path) -> None:
-    with receiving(tmp_path, accepted_calling_aets=frozenset({"SCANNER1"}), require_called_aet=True) as receiver:
-        scu.echo(receiver.node, "SCANNER1")
-        with pytest.raises(Refused, match="Calling AE title not recognised"):
-            scu.echo(receiver.node, "STRANGER")
-        wrong = type(receiver.node)("OTHER", receiver.node.host, receiver.node.port)
-        with pytest.raises(Refused, match="Called AE title not recognised"):
-            scu.echo(wrong, "SCANNER1")
-
-
-def test_more_associations_than_allowed_are_told_to_try_again(tmp_path: Path) -> None:
-    with receiving(tmp_path, max_associations=1) as receiver:
-        with associated(receiver.node, MR_EXPLICIT), pytest.raises(Unreachable, match="rejected"):
-            scu.echo(receiver.node, "B")
-        wait_until(lambda: len(receiver.ended) == 1)
-        scu.echo(receiver.node, "B")
-
-
-def test_a_silent_peer_is_given_up(tmp_path: Path) -> None:
-    with (
-        receiving(tmp_path, idle_timeout_seconds=1.0) as receiver,
-        associated(receiver.node, MR_EXPLICIT) as association,
-    ):
-        association.dul.socket.socket.sendall(half_a_store(Object(pixel_bytes=4096))[:-10])
-        assert receiver.one_ended().ending is Ending.LOST
-
-
 def test_the_senders_order_decides_and_lossy_comes_last(tmp_path: Path) -> None:
     lossy = "1.2.840.10008.1.2.4.50"
     assert preferred([lossy, DEFLATED, IMPLICIT, "1.2.3"]) == [DEFLATED, IMPLICIT, lossy]
@@ -424,26 +319,6 @@ def test_accepted_sockets_send_without_nagles_delay(tmp_path: Path) -> None:
     with receiving(tmp_path / "in", heard) as receiver:
         scu.store(receiver.node, "MODALITY", [Object().write(tmp_path)])
     assert options == [1]
-
-
-def test_the_sockets_of_ended_associations_are_closed(tmp_path: Path) -> None:
-    def open_sockets() -> int:
-        count = 0
-        for link in Path("/proc/self/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile, as that of this listing
-                count += str(link.readlink()).startswith("socket:")
-        return count
-
-    gc.disable()  # so that nothing but the node itself closes them
-    try:
-        with receiving(tmp_path / "in") as receiver:
-            before = open_sockets()
-            for _ in range(5):
-                with associated(receiver.node, MR_EXPLICIT) as association:
-                    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-            wait_until(lambda: len(receiver.ended) == 5 and open_sockets() <= before)
-    finally:
-        gc.enable()
 
 
 def test_nested_sequences_of_undefined_length_are_walked_over() -> None:

@@ -1,74 +1,21 @@
 """The status page and its JSON: what the ledger knows is shown, as text, and nothing comes from elsewhere."""
 
 import re
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
 from fastapi.testclient import TestClient
 
-from dicom_nodes.types import Algorithm, Code, Edge, LabelMap, Measurement, Node, Segment
+from dicom_nodes.types import Node
 from service.config import Site, read_site
-from service.findings import MEANINGS, Finding, FindingName, reason_to_hold
-from service.jobfolder import JobFolder
-from service.jobs import DeliveryState, Job, JobState, ResultObject, SeriesState, job_id
+from service.jobs import DeliveryState, Job, JobState, SeriesState
 from service.ledger import Ledger
 from service.site_template import site_toml
 from service.web.server import make_app
 from tests.clock import Clock
 from tests.ledgers import destroy
-
-SERIES, STUDY = "1.3.12.2.1107.5.2.43.66012.2026112009070112345678901", "1.3.12.2.1107.5.2.43.66012.30000026112009"
-EVIL = '<script src="//x"></script>"\'&'
-SUBMODEL = "mrannotator-knee"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(1_795_000_000.0)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    path = tmp_path / "site.toml"
-    path.write_text(site_toml("SAGITTAL", "127.0.0.1", 11112, 8042, (Node("PACS", "192.0.2.10", 104),)))
-    return read_site(path)
-
-
-@pytest.fixture
-def client(ledger: Ledger, site: Site) -> Iterator[TestClient]:
-    with TestClient(make_app(ledger, site)) as client:
-        yield client
-
-
-def routed(
-    ledger: Ledger, series_uid: str = SERIES, laterality: str = "R", revision: int = 1, urgency: int = 0
-) -> Job:
-    ledger.heard(series_uid, STUDY, "MR1", 80)
-    ledger.move_series(series_uid, SeriesState.COMPLETE, "quiet for 5 s")
-    at = ledger.now()
-    name = job_id(series_uid, revision, 1, SUBMODEL, "knee")
-    job = Job(
-        name, series_uid, STUDY, revision, 1, "", SUBMODEL, "knee", urgency, laterality, JobState.QUEUED,
-        "", 0, 0, "", 0.0, 0.0, "", "", at, at,
-    )  # fmt: skip
-    ledger.route_series(
-        series_uid, f"knee ({SUBMODEL})", "volume 1: 320 x 320 x 80, sagittal", [job], revision=revision
-    )
-    return job
-
-
-def encoded(ledger: Ledger, *destinations: str) -> Job:
-    job = routed(ledger)
-    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "inference-1", 30)
-    ledger.move_job(job.id, JobState.INFERRED, "19 structures", owner="inference-1")
-    ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "results", 30)
-    made = ResultObject("2.25.1", job.id, "seg", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "/secret/seg.dcm", 0.0)
-    ledger.encoded(job.id, "results", [made], {name: ["2.25.1"] for name in destinations})
-    return job
+from tests.service.web.pages import EVIL, SERIES, STUDY, encoded, routed, rows
 
 
 def settle(ledger: Ledger, job: Job, destination: str, to: DeliveryState, cause: str, status: int | None) -> None:
@@ -76,12 +23,6 @@ def settle(ledger: Ledger, job: Job, destination: str, to: DeliveryState, cause:
     claimed = ledger.claim_delivery(delivery.id, 60)
     assert claimed is not None
     ledger.settle_delivery(claimed, to, cause, status)
-
-
-def rows(page: str) -> list[str]:
-    """The text of each series' rows, without the markup."""
-    table = page.partition('class="series"')[2].partition("</table>")[0]
-    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", part)).strip() for part in table.split("<tbody>")[1:]]
 
 
 def test_an_empty_ledger_gives_a_page_that_says_where_to_send(client: TestClient) -> None:
@@ -286,57 +227,11 @@ def test_phantom_models_are_announced_on_every_page_and_real_ones_are_not(ledger
         assert "not for clinical use" not in client.get("/").text
 
 
-FINDINGS = (
-    Finding(FindingName.ORDER, "Vertebrae L3 lies 34 mm nearer to the head than Vertebrae L2"),
-    Finding(FindingName.LITTLE, f"expected {EVIL}, found none"),
-)
-
-
-def checked(ledger: Ledger, job: Job, *, held: bool) -> None:
-    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "inference-1", 30)
-    hold = reason_to_hold(job.id, FINDINGS) if held else ""
-    ledger.inferred(job.id, "inference took 3 s", FINDINGS, hold, owner="inference-1")
-
-
-def test_what_is_held_has_a_tile_of_its_own_and_says_why_and_what_to_do(client: TestClient, ledger: Ledger) -> None:
-    job = routed(ledger, "1.2.1")
-    checked(ledger, job, held=True)
-    ledger.heard("1.2.2", STUDY, "MR1", 3)
-    ledger.move_series("1.2.2", SeriesState.COMPLETE, "quiet")
-    ledger.move_series("1.2.2", SeriesState.HELD, "the header contradicts itself")
-    page = client.get("/", params={"show": "held"}).text
-    tile = re.search(r'class="tile aside" href="/" aria-current="true">\s*<span class="number">(\d)</span>', page)
-    assert tile is not None and tile[1] == "2"
-    assert "1 series · 1 job<" in page
-    found = rows(page)
-    assert len(found) == 2
-    assert any("out of order" in row and f"sagittal jobs release {job.id}" in row for row in found)
-    assert any("the header contradicts itself" in row for row in found)
-
-
 def test_a_series_that_waits_for_its_study_is_still_arriving(client: TestClient, ledger: Ledger) -> None:
     ledger.heard("1.2.2", STUDY, "MR1", 3)
     ledger.move_series("1.2.2", SeriesState.COMPLETE, "quiet")
     ledger.move_series("1.2.2", SeriesState.WAITING, "for the other series of its study")
     assert len(rows(client.get("/", params={"show": "arriving"}).text)) == 1
-
-
-@pytest.mark.parametrize("held", [True, False])
-def test_findings_are_shown_with_their_evidence_and_what_they_mean_whether_held_or_not(
-    client: TestClient, ledger: Ledger, held: bool
-) -> None:
-    job = routed(ledger)
-    checked(ledger, job, held=held)
-    page = client.get(f"/series/{SERIES}").text
-    assert "Findings" in page and FINDINGS[0].evidence in page and MEANINGS[FindingName.ORDER] in page
-    assert '<script src="//x">' not in page
-    assert FINDINGS[0].evidence in rows(client.get("/").text)[0]
-    record = client.get(f"/api/jobs/{job.id}").json()
-    assert record["state"] == ("held" if held else "inferred")
-    assert [(each["name"], each["evidence"], each["holds"]) for each in record["findings"]] == [
-        (each.name.value, each.evidence, held) for each in FINDINGS
-    ]
-    assert client.get(f"/api/series/{SERIES}").json()["jobs"][0]["findings"] == record["findings"]
 
 
 def test_an_urgent_job_is_marked(client: TestClient, ledger: Ledger) -> None:
@@ -360,110 +255,3 @@ def test_wrong_rules_are_told_on_the_page_and_to_programs_without_a_path(ledger:
         assert "those of before stay in force. rules.toml, line 3: rule.1.skipp: is not a known key" in page
         assert client.get("/health").json()["rules_fault"].startswith("rules.toml, line 3")
         assert str(tmp_path) not in page
-
-
-def test_a_held_series_says_how_a_person_decides(client: TestClient, ledger: Ledger) -> None:
-    ledger.heard(SERIES, STUDY, "MR1", 80)
-    ledger.move_series(SERIES, SeriesState.COMPLETE, "quiet for 5 s")
-    ledger.move_series(SERIES, SeriesState.HELD, "the header contradicts itself")
-    assert f"sagittal jobs assign {SERIES} --to" in client.get(f"/series/{SERIES}").text
-
-
-def found(site: Site, job: Job, png: bytes | None = None) -> JobFolder:
-    """The folder of a job whose model found two of three structures."""
-    code = Code("1", "99TEST", "thing")
-    segments = (
-        Segment(2, "kidney_left", code, code, None, (250, 60, 60)),
-        Segment(1, "liver", code, code, None, (60, 220, 90)),
-        Segment(3, f"gall{EVIL}", code, code, None, (0, 0, 255)),
-    )
-    array = np.zeros((4, 5, 5), np.uint8)
-    array[1:3, 1, 1], array[1, 2, 2] = 1, 2
-    folder = JobFolder(site.jobs, job.id)
-    folder.save_label_map(LabelMap(array, np.eye(4), segments, Algorithm("model", "1", "somebody", phantom=False)))
-    folder.save_measurements(
-        (
-            Measurement(2, 0.00123, None, None, 1, 1, 1, ()),
-            Measurement(1, 1476.66, 431.612, 40.81, 2, 1, 2, (Edge.FIRST_SLICE, Edge.IN_PLANE)),
-        )
-    )
-    if png is not None:
-        folder.save_sheet(png)
-    return folder
-
-
-def test_the_table_of_measurements_names_each_structure_in_the_order_of_the_model(
-    client: TestClient, ledger: Ledger, site: Site
-) -> None:
-    job = encoded(ledger, "pacs")
-    found(site, job)
-    page = client.get(f"/series/{SERIES}").text
-    table = page.partition('class="measured"')[2].partition("</table>")[0]
-    cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.S)]
-             for row in table.partition("<tbody>")[2].split("</tr>")]  # fmt: skip
-    assert cells[:2] == [
-        ["liver", "1476.7", "431.6", "40.8", "2 to 3", "first slice, in-plane"],
-        ["kidney left", "0.00123", "–", "–", "2", ""],
-    ]
-    assert 'fill="#3cdc5a"' in table
-    assert "Looked for and not found" in page and EVIL not in page and "gall&lt;script" in page
-    assert "sheet.png" not in page
-
-
-def test_the_json_of_a_job_has_its_measurements_under_their_names(
-    client: TestClient, ledger: Ledger, site: Site
-) -> None:
-    job = encoded(ledger, "pacs")
-    assert client.get(f"/api/jobs/{job.id}").json()["measurements"] == []
-    found(site, job)
-    liver, kidney = client.get(f"/api/jobs/{job.id}").json()["measurements"]
-    assert liver == {
-        **{"name": "liver", "rgb": [60, 220, 90], "value": 1, "volume_ml": 1476.66, "mean": 431.612, "sd": 40.81},
-        **{"slices": 2, "first_slice": 1, "last_slice": 2, "edges": ["first slice", "in-plane"]},
-    }
-    assert (kidney["name"], kidney["mean"]) == ("kidney_left", None)
-    (of_series,) = client.get(f"/api/series/{SERIES}").json()["jobs"]
-    assert of_series["measurements"] == [liver, kidney]
-
-
-def test_the_sheet_of_a_job_is_shown_and_opens_large(client: TestClient, ledger: Ledger, site: Site) -> None:
-    job = encoded(ledger, "pacs")
-    png = b"\x89PNG\r\n\x1a\n and so on"
-    found(site, job, png)
-    page = client.get(f"/series/{SERIES}").text
-    (link,) = re.findall(r'<a [^>]*class="sheet" href="([^"]+)"', page)
-    assert f'<img src="{link}"' in page
-    answer = client.get(link)
-    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/png", png)
-
-
-@pytest.mark.parametrize("name", ["unknown", "..", "..%2f..", "%2e%2e%2fjobs", "." * 3])
-def test_a_sheet_is_of_a_job_of_the_ledger_and_of_nothing_else(
-    client: TestClient, ledger: Ledger, site: Site, name: str
-) -> None:
-    job = encoded(ledger, "pacs")
-    assert client.get(f"/jobs/{job.id}/sheet.png").status_code == 404
-    found(site, job, b"png")
-    (site.jobs / "sheet.png").write_bytes(b"not a job's")
-    (site.home / "sheet.png").write_bytes(b"not a job's")
-    answer = client.get(f"/jobs/{name}/sheet.png")
-    assert (answer.status_code, b"not a job's" in answer.content) == (404, False)
-
-
-def test_deliveries_name_their_object_and_those_that_stand_alike_are_told_once(
-    client: TestClient, ledger: Ledger
-) -> None:
-    job = routed(ledger)
-    ledger.claim_job(job.id, JobState.QUEUED, JobState.INFERRING, "inference-1", 30)
-    ledger.move_job(job.id, JobState.INFERRED, "19 structures", owner="inference-1")
-    ledger.claim_job(job.id, JobState.INFERRED, JobState.INFERRED, "results", 30)
-    made = [ResultObject(f"2.25.{n}", job.id, "seg", "1.2", f"2.25.9{n}", f"/x/{name}.dcm", 0.0)
-            for n, name in enumerate(("seg-vertebrae", "seg-others"))]  # fmt: skip
-    ledger.encoded(job.id, "results", made, {"pacs": [each.sop_instance_uid for each in made]})
-    for delivery in ledger.deliveries(job.id):
-        claimed = ledger.claim_delivery(delivery.id, 60)
-        assert claimed is not None
-        ledger.settle_delivery(claimed, DeliveryState.DELIVERED, "Success", 0)
-    assert "pacs 2 objects" in rows(client.get("/").text)[0]
-    page = client.get(f"/series/{SERIES}").text
-    assert "seg-vertebrae</td>" in page and "seg-others</td>" in page

@@ -1,0 +1,1 @@
+"""docs/conformance.md says what the code does."""
