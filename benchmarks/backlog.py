@@ -30,7 +30,7 @@ from service.jobs import JobState
 
 SLICES, IMAGES = 6, 300
 MOST_SECONDS = 600.0
-BUSY_WITH = 60
+BUSY_WITH = 24
 """So many series at the most are queued for the workers beside which the receiver is measured."""
 SPARE = 100
 """Jobs of other series that may wait as well."""
@@ -39,7 +39,7 @@ NICE = "Sender, receiver and two workers want two cores; workers have a nice val
 
 def rows(full: bool) -> list[Measured]:
     """Row 9."""
-    return measure(series=1000 if full else 60, runs=5)
+    return measure(series=1000 if full else 48, runs=5)
 
 
 def measure(series: int, runs: int) -> list[Measured]:
@@ -144,7 +144,7 @@ def _receiving(bench: _Bench, runs: int, busy_with: int) -> Measured:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--series", type=int, default=60)
+    parser.add_argument("--series", type=int, default=48)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
     show(measure(chosen.series, chosen.runs))
