@@ -102,6 +102,20 @@ def test_logits_between_which_rounding_decides_are_rounded_as_nnunet_does(
     np.testing.assert_array_equal(found, wanted)
 
 
+@ways
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("size", [8.0, 60.0, 1000.0])
+def test_large_logits_that_cancel_each_other_are_told_apart_as_nnunet_does(
+    old: Shape, new: Shape, old_mm: Millimetres, new_mm: Millimetres, axis: int, size: float
+) -> None:
+    signs = torch.from_numpy(np.where(np.indices(old).sum(0) % 2, 1.0, -1.0))
+    steps = torch.randint(-2, 3, (6, *old), generator=torch.Generator().manual_seed(5))
+    logits = (size * (signs + steps * 2.0**-10)).half()
+    wanted = by_nnunet(1)(logits, new, old_mm, new_mm).argmax(0)
+    found = greatest_between(InMemory(logits), planned(1, old, new, old_mm, new_mm), axis, lambda _: None)
+    np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("size", [1, 5_000, 2**40])
 def test_how_much_is_looked_at_at_a_time_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new, old_mm, new_mm = WAYS[1][1:]

@@ -22,9 +22,9 @@ _CACHED_BYTES = 2**20
 """Of a class, or of the voxels that are looked at once more: several arrays of that stay in a processor's cache."""
 _NUMBER = 0xFF
 """The bits of a logit, in single precision, that give way to the number of its class; the last has 0."""
-_HALF_PRECISION, _LEAST_HALF = 2.0**-9.8, 2.0**-24
-"""The next number of half precision is no further away than this part of it, with what single precision and the
-number of the class err, or than that."""
+_ROUNDED, _CANCELLED = 2.0**-9.8, 2.0**-12
+"""What rounding may change: this part of a logit, for half precision and the number of the class; and so much of
+any, as single precision errs by a part of the corners, of logits of up to 1000, also where these cancel each other."""
 
 Places = npt.NDArray[np.intp]
 Doubles = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ def _greatest(
         torch.minimum(best, seen, out=lesser)
         torch.maximum(second, lesser, out=second)
         torch.maximum(best, seen, out=best)
-    close = ~(second < best - (best.abs() * _HALF_PRECISION + _LEAST_HALF))
+    close = ~(second < best - (best.abs() * _ROUNDED + _CANCELLED))
     found = _NUMBER - (best.view(torch.int32) & _NUMBER)
     return found.to(torch.uint8).numpy(), close.numpy().nonzero()
 
