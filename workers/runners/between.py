@@ -24,7 +24,7 @@ _NUMBER = 0xFF
 """The bits of a logit, in single precision, that give way to the number of its class; the last has 0."""
 _ROUNDED, _CANCELLED = 2.0**-9.8, 2.0**-12
 """What rounding may change: this part of a logit, for half precision and the number of the class; and so much of
-any, as single precision errs by a part of the corners, of logits of up to 1000, also where these cancel each other."""
+any, since single precision errs by a part of the corners (of logits up to 1000), which may cancel each other."""
 
 Places = npt.NDArray[np.intp]
 Doubles = npt.NDArray[np.float64]
