@@ -4,7 +4,8 @@
 
 The table has the minimum, the median and the maximum of every row, the ratio and the goal; under it stand what
 limits a row, the machine, the versions, and the command of each part with the time that it took. `--full` is
-`FULL=1`: all sizes and more runs. A row that could not be had says why.
+`FULL=1`: all sizes and more runs. A row that could not be had says why. The files are written after each part, so
+that a run that is broken off keeps what it has.
 """
 
 import argparse
@@ -24,18 +25,22 @@ def main() -> None:
     if chosen.part:
         write_rows(chosen.part, chosen.out, chosen.full)
         return
-    where = machine()
-    parts = [part for part in PARTS if not chosen.only or part.name in chosen.only]
-    done = []
-    for part in parts:
-        done.append(run(part, chosen.full))
-        print(f"{part.name}: {done[-1].seconds:.0f} s{' ' * bool(done[-1].failure)}{done[-1].failure}", flush=True)
-    measured = [one for each in done for one in each.measured] + ([] if chosen.only else of_no_part())
-    about = [where, versions(), *(f"{one.part.command(chosen.full)}: {one.seconds:.0f} s" for one in done)]
+    measured, about, failed = [], [machine(), versions()], False
+    for part in PARTS:
+        if chosen.only and part.name not in chosen.only:
+            continue
+        done = run(part, chosen.full)
+        print(f"{part.name}: {done.seconds:.0f} s{' ' * bool(done.failure)}{done.failure}", flush=True)
+        measured.extend(done.measured)
+        about.append(f"{part.command(chosen.full)}: {done.seconds:.0f} s")
+        failed = failed or bool(done.failure)
+        _keep(measured, about, chosen.markdown, chosen.json)
+    if not chosen.only:
+        measured.extend(of_no_part())
+        _keep(measured, about, chosen.markdown, chosen.json)
     show(measured)
     print("", *about, sep="\n")
-    _keep(measured, about, chosen.markdown, chosen.json)
-    sys.exit(any(one.failure for one in done))
+    sys.exit(failed)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,14 +1,16 @@
 """A queue of small series: what a second worker brings, and what the receiver keeps of its rate beside two.
 
-    python -m benchmarks.backlog [--series 60] [--runs 5]
+    python -m benchmarks.backlog [--series 480] [--runs 5]
 
-A whole site with a real, tiny nnU-Net (`tests/faults/model.py`). For one worker and for two, in turns: the
-receiver takes so many series of 6 images and routes them while no worker runs; then the workers, one thread each,
-are started and work off the queue. Rates are from the ledger: jobs that were inferred after every worker had
-finished its first, which loads libraries and weights, over the time from then to the last. The results worker is
-not started: on two cores a third busy process would take its time from the two that are compared.
+A whole site with a real, tiny nnU-Net (`tests/faults/model.py`). The receiver takes so many series of 6 images and
+routes them while no worker runs. Then one worker of one thread and two are started and stopped in turns, and each
+turn works off the same share of the queue, until it is empty. Rates are from the ledger: jobs that were inferred
+after every worker of the turn had finished its first, which loads libraries and weights, over the time from then to
+the last. The results worker is not started: on two cores a third busy process would take its time from the two that
+are compared.
 
-Then `storescu` sends 300 images of 256 × 256 to the same receiver, with no worker and with two that are busy.
+Then `storescu` sends 300 images of 256 × 256 to the same receiver, while two workers wait for work and while both
+are busy.
 Nothing is deleted before the end: `benchmarks/receive.py` says why.
 """
 
@@ -18,6 +20,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -26,12 +29,12 @@ from benchmarks.headers import SIDE, write_classic
 from benchmarks.site import START_SECONDS, BenchSite, Mould, bench_site, mould, wait_until
 from benchmarks.table import Compare, Measured, Missing, Row, show
 from dicom_nodes.scu import store
-from service.jobs import JobState
+from service.jobs import JobState, Transition
 
 SLICES, IMAGES = 6, 300
 MOST_SECONDS = 600.0
 BUSY_WITH = 24
-"""So many series at the most are queued for the workers beside which the receiver is measured."""
+"""So many series are queued for the workers beside which the receiver is measured."""
 SPARE = 100
 """Jobs of other series that may wait as well."""
 NICE = "Sender, receiver and two workers want two cores; workers have a nice value of 10, the receiver has none."
@@ -39,7 +42,7 @@ NICE = "Sender, receiver and two workers want two cores; workers have a nice val
 
 def rows(full: bool) -> list[Measured]:
     """Row 9."""
-    return measure(series=1000 if full else 48, runs=5)
+    return measure(series=1000 if full else 480, runs=5)
 
 
 def measure(series: int, runs: int) -> list[Measured]:
@@ -47,14 +50,11 @@ def measure(series: int, runs: int) -> list[Measured]:
     with tempfile.TemporaryDirectory(prefix="queue-") as name, bench_site(Path(name) / "site") as site:
         bench = _Bench(site, Path(name), mould(Path(name) / "mould", SLICES))
         site.start_receiver()
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(runs):
-            for workers, seen in rates.items():
-                seen.append(bench.worked_off(series, workers))
-        work = f"queue of {series} series, 2 workers"
+        rates = bench.worked_off(series, runs)
         twice = tuple(2 * rate for rate in rates[1])
+        work = f"queue of {series} series, 2 workers"
         queue = Row(9, work, "series/s", tuple(rates[2]), "twice 1 worker", twice, Compare.RATE, 0.9)
-        return [queue, _receiving(bench, runs, min(series, BUSY_WITH))]
+        return [queue, _receiving(bench, runs)]
 
 
 @dataclass
@@ -66,22 +66,35 @@ class _Bench:
     mould: Mould
     numbers: "count[int]" = field(default_factory=count)
 
-    def queued(self, series: int) -> set[str]:
-        """Send new series and give the ids of their jobs, when all of them wait."""
+    def queued(self, series: int, *states: JobState) -> set[str]:
+        """Send new series and give the ids of their jobs, when all of them are there, in these states if any."""
         numbers = [next(self.numbers) for _ in range(series)]
         batch = self.folder / "queued"
         paths = [path for number in numbers for path in self.mould.cast(batch / str(number), number)]
         store(self.site.node, "BENCH", paths)
         wanted = {self.mould.series_uid_of(number) for number in numbers}
-        return wait_until(lambda: self._jobs_of(wanted), MOST_SECONDS, "not every series became a job")
+        return wait_until(lambda: self._jobs_of(wanted, states), MOST_SECONDS, "not every series became a job")
 
-    def worked_off(self, series: int, workers: int) -> float:
-        """Series per second of warm workers."""
-        jobs = self.queued(series)
+    def worked_off(self, series: int, runs: int) -> dict[int, list[float]]:
+        """Series per second of one warm worker and of two, each as often as there are runs."""
+        jobs = self.queued(series, JobState.QUEUED)
+        turns = [workers for _ in range(runs) for workers in (1, 2)]
+        left = [series - series * turn // len(turns) for turn in range(1, len(turns) + 1)]
+        times = [self._turn(workers, until) for workers, until in zip(turns, left, strict=True)]
+        inferred = self._inferred(jobs)
+        rates: dict[int, list[float]] = {1: [], 2: []}
+        for workers, (began, ended) in zip(turns, times, strict=True):
+            rates[workers].append(_rate([step for step in inferred if began < step.at < ended]))
+        return rates
+
+    def _turn(self, workers: int, until: int) -> tuple[float, float]:
+        """Let so many workers work until so few jobs are left; from when to when, in seconds of Unix time."""
+        began = time.time()
         self.site.start_workers(workers)
-        wait_until(self.idle, MOST_SECONDS, "the queue was not worked off")
+        wait_until(lambda: self._no_more_than(until), MOST_SECONDS, "the queue was not worked off")
+        ended = time.time()
         self.site.stop(*self.site.workers())
-        return self._rate(jobs)
+        return began, ended
 
     def sent(self, name: str) -> float:
         """Images per second of `storescu` with a series that was never seen, its start included."""
@@ -100,51 +113,66 @@ class _Bench:
 
     def idle(self) -> bool | None:
         """True when nothing waits and nothing is worked on."""
-        return None if self.site.ledger.list_jobs(JobState.QUEUED, JobState.INFERRING, limit=1) else True
+        return self._no_more_than(0)
 
-    def _jobs_of(self, series_uids: set[str]) -> set[str] | None:
-        """The ids of the jobs of these series, when each has one that waits."""
-        jobs = self.site.ledger.list_jobs(JobState.QUEUED, limit=len(series_uids) + SPARE)
+    def _jobs_of(self, series_uids: set[str], states: Sequence[JobState]) -> set[str] | None:
+        """The ids of the jobs of these series, when each has one in these states."""
+        jobs = self.site.ledger.list_jobs(*states, limit=len(series_uids) + SPARE)
         found = {job.id for job in jobs if job.series_uid in series_uids}
         return found if len(found) == len(series_uids) else None
 
-    def _rate(self, jobs: set[str]) -> float:
-        """Jobs after every worker had finished its first, over the time that they took."""
-        ended: dict[str, list[float]] = {}
+    def _no_more_than(self, left: int) -> bool | None:
+        """True when so many jobs or fewer wait or are worked on."""
+        counted = self.site.ledger.count_jobs()
+        return True if counted.get(JobState.QUEUED, 0) + counted.get(JobState.INFERRING, 0) <= left else None
+
+    def _inferred(self, jobs: set[str]) -> list[Transition]:
+        """When each of these jobs was inferred, and by whom."""
+        found = []
         for job in jobs:
             steps = [each for each in self.site.ledger.history("job", job) if each.to_state == JobState.INFERRED]
             if len(steps) != 1:
                 raise RuntimeError(f"inferred {len(steps)} times: {self.site.ledger.job(job)}")
-            ended.setdefault(steps[0].actor, []).append(steps[0].at)
-        warm = max(min(times) for times in ended.values())
-        after = [at for times in ended.values() for at in times if at > warm]
-        return len(after) / (max(after) - warm)
+            found += steps
+        return found
 
 
-def _receiving(bench: _Bench, runs: int, busy_with: int) -> Measured:
+def _rate(inferred: Sequence[Transition]) -> float:
+    """Jobs after every worker had finished its first, over the time that they took."""
+    first: dict[str, float] = {}
+    for step in inferred:
+        first[step.actor] = min(step.at, first.get(step.actor, step.at))
+    warm = max(first.values())
+    after = [step.at for step in inferred if step.at > warm]
+    return len(after) / (max(after) - warm)
+
+
+def _receiving(bench: _Bench, runs: int) -> Measured:
     work = f"receiving {IMAGES} images, beside 2 busy workers"
     if shutil.which("storescu") is None:
         return Missing(9, work, "no storescu on this machine (Debian's dcmtk)")
     alone: list[float] = []
     beside: list[float] = []
+    bench.queued(BUSY_WITH)
+    bench.site.start_workers(2)
+    wait_until(bench.both_busy, START_SECONDS, "the workers did not begin")
     for run in range(runs):
+        wait_until(bench.idle, MOST_SECONDS, "the queue was not worked off")
         alone.append(bench.sent(f"alone-{run}"))
-        bench.queued(busy_with)
-        bench.site.start_workers(2)
+        bench.queued(BUSY_WITH)
         wait_until(bench.both_busy, START_SECONDS, "the workers did not begin")
         beside.append(bench.sent(f"beside-{run}"))
         if bench.both_busy() is None:
-            raise RuntimeError(f"{busy_with} series did not last as long as the sending")
-        wait_until(bench.idle, MOST_SECONDS, "the queue was not worked off")
-        bench.site.stop(*bench.site.workers())
-    against = "the same receiver, no worker"
+            raise RuntimeError(f"{BUSY_WITH} series did not last as long as the sending")
+    bench.site.stop(*bench.site.workers())
+    against = "the same receiver, idle workers"
     return Row(9, work, "images/s", tuple(beside), against, tuple(alone), Compare.RATE, 0.8, NICE)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--series", type=int, default=48)
+    parser.add_argument("--series", type=int, default=480)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
     show(measure(chosen.series, chosen.runs))

@@ -10,17 +10,7 @@ from hypothesis import strategies as st
 
 from dicom_nodes.types import AssociationEnded, Ending, Instance
 from service.assemble import Abandoned, Assembler, AssemblyPolicy, Completed, SeriesRef
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def turn(self, seconds: float) -> None:
-        self.seconds += seconds
+from tests.clock import Clock
 
 
 class Scene:
@@ -40,7 +30,7 @@ class Scene:
         self.assembler.association_ended(AssociationEnded(association, "MR", ending, frozenset({"1.2"})))
 
     def after(self, seconds: float) -> tuple[Completed | Abandoned, ...]:
-        self.clock.turn(seconds)
+        self.clock.time += seconds
         return self.assembler.due()
 
 
@@ -133,16 +123,16 @@ def test_a_pacs_that_knows_less_than_arrived_leaves_it_to_the_quiet_time(answer:
 def test_the_pacs_is_asked_once_after_each_change_and_only_when_the_sender_rests() -> None:
     scene = Scene(query_node=True)
     scene.send([1])
-    scene.clock.turn(1)
+    scene.clock.time += 1
     assert scene.assembler.queries() == ()  # the association is open
     scene.end(Ending.RELEASED)
     assert scene.assembler.queries() == ()  # the next association may follow at once
-    scene.clock.turn(0.5)
+    scene.clock.time += 0.5
     assert scene.assembler.queries() == (SeriesRef("1.2", "1.1"),)
     assert scene.assembler.queries() == ()
     scene.send([2], "B")
     scene.end(Ending.RELEASED, "B")
-    scene.clock.turn(0.5)
+    scene.clock.time += 0.5
     assert scene.assembler.queries() == (SeriesRef("1.2", "1.1"),)
 
 
@@ -150,7 +140,7 @@ def test_nobody_is_asked_where_no_query_node_is_configured() -> None:
     scene = Scene()
     scene.send([1])
     scene.end(Ending.RELEASED)
-    scene.clock.turn(1)
+    scene.clock.time += 1
     assert scene.assembler.queries() == ()
 
 
@@ -160,7 +150,7 @@ def test_nobody_is_asked_where_no_query_node_is_configured() -> None:
 def test_with_no_other_evidence_the_quiet_time_after_the_release_completes() -> None:
     scene = Scene()
     scene.send(range(5))
-    scene.clock.turn(3)
+    scene.clock.time += 3
     scene.end(Ending.RELEASED)
     assert scene.after(4.9) == ()
     assert scene.after(0.1) == completed(5, "quiet for 5 s")
@@ -213,7 +203,7 @@ def test_a_sender_that_returns_and_releases_makes_the_series_whole() -> None:
     scene = Scene()
     scene.send(range(30))
     scene.end(Ending.ABORTED)
-    scene.clock.turn(100)
+    scene.clock.time += 100
     scene.send(range(60), "B")
     assert scene.after(200) == ()  # still open: not yet healed
     scene.end(Ending.RELEASED, "B")
@@ -224,7 +214,7 @@ def test_a_sender_that_is_broken_off_twice_is_waited_for_from_the_second_time() 
     scene = Scene()
     scene.send([1])
     scene.end(Ending.ABORTED)
-    scene.clock.turn(250)
+    scene.clock.time += 250
     scene.send([2], "B")
     scene.end(Ending.LOST, "B")
     assert scene.after(299) == ()
@@ -264,7 +254,7 @@ def test_the_pacs_is_asked_about_a_series_that_was_broken_off() -> None:
     scene = Scene(query_node=True)
     scene.send(range(30))
     scene.end(Ending.ABORTED)
-    scene.clock.turn(1)
+    scene.clock.time += 1
     assert scene.assembler.queries() == (SeriesRef("1.2", "1.1"),)
     scene.assembler.expected("1.2", 60)
     reason = "association aborted after 30 instances of 60 that the PACS lists; the sender did not return"
@@ -334,7 +324,7 @@ def test_a_forgotten_series_is_never_told() -> None:
 def test_the_display_says_how_much_has_come_and_what_is_waited_for() -> None:
     scene = Scene()
     scene.send(range(3), declared=36)
-    scene.clock.turn(2)
+    scene.clock.time += 2
     (shown,) = scene.assembler.waiting()
     assert (shown.instances, shown.expected, shown.still_seconds) == (3, 36, 2.0)
     assert shown.waits_for == "the end of the association"

@@ -10,7 +10,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dicom_nodes.errors import ModelUnusable
+from dicom_nodes.errors import ModelUnusable, ResultUnsound
 from tests.workers.trained import SPACING_MM, TINY, TRAINED, dataset_folder, installed, network
 from workers.lease import LeaseLostError
 from workers.needs import Way
@@ -175,3 +175,14 @@ def test_a_run_that_is_called_off_ends_after_its_tile_and_leaves_nothing_behind(
     assert threading.active_count() == before, "nnU-Net's thread waits for ever"
     found = model.predict(image(), SPACING_MM, quiet)
     assert np.array_equal(found, by_nnunet(FOLDS, mirroring=False, tile_step=0.5)), "and the next run is whole"
+
+
+@pytest.mark.parametrize("folds", [(0,), FOLDS])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_network_whose_output_is_not_finite_gives_no_label_map(
+    mirrored: Path, value: float, folds: tuple[int, ...]
+) -> None:
+    model = nnunet.load(mirrored, folds=folds, threads=1)
+    model.prediction.predictor.list_of_parameters[-1]["decoder.seg_layers.1.bias"][0] = value
+    with pytest.raises(ResultUnsound, match="not finite"):
+        model.predict(image(), SPACING_MM, quiet)

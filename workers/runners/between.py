@@ -86,13 +86,13 @@ def _greatest(
         torch.minimum(best, seen, out=lesser)
         torch.maximum(second, lesser, out=second)
         torch.maximum(best, seen, out=best)
-    close = ~(second < best - (best.abs() * _ROUNDED + _CANCELLED))
+    close = second >= best - (best.abs() * _ROUNDED + _CANCELLED)
     found = _NUMBER - (best.view(torch.int32) & _NUMBER)
     return found.to(torch.uint8).numpy(), close.numpy().nonzero()
 
 
 def _numbered(values: torch.Tensor, number: int) -> torch.Tensor:
-    """In place: with the number of their class in their last bits. What is infinite is no number any more."""
+    """In place: with the number of their class in their last bits."""
     values.view(torch.int32).bitwise_and_(~_NUMBER).bitwise_or_(_NUMBER - number)
     return values
 

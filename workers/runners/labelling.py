@@ -93,8 +93,8 @@ def _greater(
     found: npt.NDArray[np.uint8],
     number: int,
 ) -> npt.NDArray[np.floating[Any]]:
-    """Note `number` wherever its logit is the greatest until now; as numpy's argmax, a NaN is greater than all."""
-    greater = ~(seen <= best) & ~np.isnan(best)
+    """Note `number` wherever its logit is the greatest until now."""
+    greater = seen > best
     found[greater] = number
     np.copyto(best, seen, where=greater)
     return best

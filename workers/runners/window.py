@@ -18,12 +18,16 @@ import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
+from dicom_nodes.errors import ResultUnsound
 from workers.runners.layers import LayeredUNet, layered
 from workers.runners.logits import InMemory, Logits
 
 Place = tuple[slice, ...]
 """Where a tile lies: (channel, a, b, c)."""
-_INF = "an infinite value among the logits: the weights or the image are out of the range of half precision"
+_NOT_FINITE = (
+    "the network's output is not finite: its weights, or this image, leave the range of half precision. "
+    "Try another series; where that fails alike, install the model anew"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +77,7 @@ def slide(
     """Run the network of every fold on every tile and keep the mean; what `tile_done` raises ends it at once.
 
     `kept` has the shape of the data without padding. Raises torch's OutOfMemoryError or a RuntimeError where the
-    memory does not suffice, and RuntimeError for logits that are not finite.
+    memory does not suffice, and ResultUnsound for logits that are not finite.
     """
     folds = len(predictor.list_of_parameters)
     running = copy.copy(predictor)
@@ -195,12 +199,12 @@ def _keep(
     inside[axis] = slice(begin - first, end - first)
     for each in range(kept.classes):
         found = (sums[each] / weights)[tuple(inside)].cpu()
-        if torch.any(torch.isinf(found)):
-            raise RuntimeError(_INF)
         if added:
             found = kept.band(each, axis, at, at + end - begin).clone().add_(found)
         if divided_by > 1:
             found /= divided_by
+        if torch.any(found - found):  # zero, but for what is infinite or no number
+            raise ResultUnsound(_NOT_FINITE)
         kept.put(each, axis, at, found)
 
 
