@@ -79,7 +79,8 @@ def measure(runs: int) -> list[Measured]:
         return lacking
     with tempfile.TemporaryDirectory(prefix="authors-") as name:
         folder = Path(name)
-        submodels = {submodel.name: submodel for submodel in load_submodels()}
+        wanted = {each.submodel for each in there}
+        submodels = {submodel.name: submodel for submodel in load_submodels() if submodel.name in wanted}
         published = publish(submodels, folder / "published")
         models = installed(published, submodels, folder / "installed")
         volume = inputs.write_series(PLANE, folder / "series")

@@ -1,13 +1,12 @@
 """A queue of small series: what a second worker brings, and what the receiver keeps of its rate beside two.
 
-    python -m benchmarks.backlog [--series 480] [--runs 5]
+    python -m benchmarks.backlog [--series 300] [--runs 5]
 
 A whole site with a real, tiny nnU-Net (`tests/faults/model.py`). The receiver takes so many series of 6 images and
-routes them while no worker runs. Then one worker of one thread and two are started and stopped in turns, and each
-turn works off the same share of the queue, until it is empty. Rates are from the ledger: jobs that were inferred
-after every worker of the turn had finished its first, which loads libraries and weights, over the time from then to
-the last. The results worker is not started: on two cores a third busy process would take its time from the two that
-are compared.
+routes them while no worker runs. Then one worker of one thread works off the queue, and in turns a second one is
+started beside it and stopped again. Rates are from the ledger: jobs that were inferred in a turn after every worker
+had finished its first, before which it loads libraries and weights, over the time from then to the last. The
+results worker is not started: on two cores a third busy process would take its time from the two that are compared.
 
 Then `storescu` sends 300 images of 256 × 256 to the same receiver, while two workers wait for work and while both
 are busy.
@@ -32,8 +31,9 @@ from dicom_nodes.scu import store
 from service.jobs import JobState, Transition
 
 SLICES, IMAGES = 6, 300
+FIRST, SECOND = "inference-1", "inference-2"
 MOST_SECONDS = 600.0
-BUSY_WITH = 24
+BUSY_WITH = 16
 """So many series are queued for the workers beside which the receiver is measured."""
 SPARE = 100
 """Jobs of other series that may wait as well."""
@@ -42,7 +42,7 @@ NICE = "Sender, receiver and two workers want two cores; workers have a nice val
 
 def rows(full: bool) -> list[Measured]:
     """Row 9."""
-    return measure(series=1000 if full else 480, runs=5)
+    return measure(series=1000 if full else 300, runs=5)
 
 
 def measure(series: int, runs: int) -> list[Measured]:
@@ -78,23 +78,25 @@ class _Bench:
     def worked_off(self, series: int, runs: int) -> dict[int, list[float]]:
         """Series per second of one warm worker and of two, each as often as there are runs."""
         jobs = self.queued(series, JobState.QUEUED)
-        turns = [workers for _ in range(runs) for workers in (1, 2)]
-        left = [series - series * turn // len(turns) for turn in range(1, len(turns) + 1)]
-        times = [self._turn(workers, until) for workers, until in zip(turns, left, strict=True)]
+        turns = []
+        self.site.start_worker(FIRST)
+        for run in range(runs):
+            left = series - series * run // runs
+            turns.append(self._turn(1, left - series // runs // 3))
+            self.site.start_worker(SECOND)
+            turns.append(self._turn(2, series - series * (run + 1) // runs))
+            self.site.stop(SECOND)
         inferred = self._inferred(jobs)
         rates: dict[int, list[float]] = {1: [], 2: []}
-        for workers, (began, ended) in zip(turns, times, strict=True):
+        for workers, began, ended in turns:
             rates[workers].append(_rate([step for step in inferred if began < step.at < ended]))
         return rates
 
-    def _turn(self, workers: int, until: int) -> tuple[float, float]:
-        """Let so many workers work until so few jobs are left; from when to when, in seconds of Unix time."""
+    def _turn(self, workers: int, until: int) -> tuple[int, float, float]:
+        """Wait until so few jobs are left; from when to when that was, in seconds of Unix time."""
         began = time.time()
-        self.site.start_workers(workers)
         wait_until(lambda: self._no_more_than(until), MOST_SECONDS, "the queue was not worked off")
-        ended = time.time()
-        self.site.stop(*self.site.workers())
-        return began, ended
+        return workers, began, time.time()
 
     def sent(self, name: str) -> float:
         """Images per second of `storescu` with a series that was never seen, its start included."""
@@ -153,8 +155,8 @@ def _receiving(bench: _Bench, runs: int) -> Measured:
         return Missing(9, work, "no storescu on this machine (Debian's dcmtk)")
     alone: list[float] = []
     beside: list[float] = []
+    bench.site.start_worker(SECOND)
     bench.queued(BUSY_WITH)
-    bench.site.start_workers(2)
     wait_until(bench.both_busy, START_SECONDS, "the workers did not begin")
     for run in range(runs):
         wait_until(bench.idle, MOST_SECONDS, "the queue was not worked off")
@@ -164,7 +166,6 @@ def _receiving(bench: _Bench, runs: int) -> Measured:
         beside.append(bench.sent(f"beside-{run}"))
         if bench.both_busy() is None:
             raise RuntimeError(f"{BUSY_WITH} series did not last as long as the sending")
-    bench.site.stop(*bench.site.workers())
     against = "the same receiver, idle workers"
     return Row(9, work, "images/s", tuple(beside), against, tuple(alone), Compare.RATE, 0.8, NICE)
 
@@ -172,7 +173,7 @@ def _receiving(bench: _Bench, runs: int) -> Measured:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--series", type=int, default=480)
+    parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
     show(measure(chosen.series, chosen.runs))

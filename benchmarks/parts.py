@@ -56,8 +56,8 @@ PARTS = (
     Part("receive", (1, 2, 3), 2, 4),
     Part("series_reading", (4,), 2, 3),
     Part("series", (5, 6, 7), 9, 55),
-    Part("seg", (8,), 2, 12),
-    Part("backlog", (9,), 6, 12),
+    Part("seg", (8,), 1, 8),
+    Part("backlog", (9,), 4, 10),
     Part("authors", (10,), 5, 8),
     Part("rest", (11,), 2, 3),
 )

@@ -2,22 +2,24 @@
 
     python -m benchmarks.seg [--segments 44] [--slices 80] [--side 256] [--runs 5]
 
-Each writes the same labels over the same MR series, in turns, in a process of its own that has written them once
-before: as a BINARY SEG, ours and highdicom's as a LABELMAP one as well. Ours begins with the files of the series
+Each writes the same labels over the same MR series, in turns, ours and highdicom's in a process that has written
+them once before: as a BINARY SEG, and these two as a LABELMAP one as well. Ours begins with the files of the series
 and ends with the SEG decoded again, found equal, and written; highdicom's time is that of its constructor and of
 `save_as` alone, with the headers read before; dcmqi's is that of its command. Every file is then decoded by ours
-and by highdicom and compared with the label map that went in. Peak memory is the proportional set size of the whole
+and by highdicom and compared with the label map that went in. Peak memory is the largest resident set of the whole
 process; idle is what it has with its libraries loaded and nothing written.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +33,8 @@ from pydicom.sr.codedict import codes
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import Warm, measure
 from benchmarks.seg_input import SPACING_MM, draw, segments, write_series
-from benchmarks.series import measure
 from benchmarks.table import Compare, Measured, Missing, Row
 from dicom_nodes.decode import Grid, read_seg
 from dicom_nodes.encode.labelmap import encode_labelmap
@@ -46,6 +48,8 @@ ENCODE = {"BINARY": encode_seg, "LABELMAP": encode_labelmap}
 
 ALL_SIZES = (((80, 256, 256), 44), ((80, 256, 256), 10), ((80, 512, 512), 44), ((300, 256, 256), 104))
 """Shape (z, y, x) and segments; the first is the one of the short run."""
+
+_COMMAND = (sys.executable, "-m", "benchmarks.seg")
 
 Writing = Callable[[], tuple[float, float]]
 """Write the SEG; gives the seconds and the peak memory of the process in MiB."""
@@ -74,7 +78,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.write:
-        _write(chosen.write, chosen.folder, chosen.runs)
+        _write(chosen.write, chosen.folder)
         return
     with tempfile.TemporaryDirectory(prefix="seg-") as name:
         folder, shape = Path(name), (chosen.slices, chosen.side, chosen.side)
@@ -163,48 +167,54 @@ WRITERS: dict[str, tuple[Callable[[Path, npt.NDArray[np.uint8], Path, str], floa
 }
 
 
-def _write(name: str, folder: Path, runs: int) -> None:
+def _write(name: str, folder: Path) -> None:
+    """Once for each line of the input: the seconds, and the peak memory until then in MiB; the latter at first."""
     labels = np.load(folder / "labels.npy")
     write, kind = WRITERS[name]
-    print(json.dumps([write(folder, labels, folder / f"{name}.dcm", kind) for _ in range(runs)]))
+    print(_resident_mib(), flush=True)
+    for _ in sys.stdin:
+        seconds = write(folder, labels, folder / f"{name}.dcm", kind)
+        print(json.dumps([seconds, _resident_mib()]), flush=True)
+
+
+def _resident_mib() -> float:
+    """The largest resident set that this process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def compare(
     folder: Path, shape: tuple[int, int, int], count: int, runs: int, all_ways: bool
 ) -> tuple[list[Written], npt.NDArray[np.uint8]]:
-    """Write the same labels (z, y, x) in every way, in turns; gives what each took, and the labels.
-
-    LABELMAP, and what each process has that writes nothing, only where `all_ways`.
-    """
+    """Write the same labels (z, y, x), as LABELMAP only where `all_ways`; what each way took, and the labels."""
     labels = draw(shape, count)
     write_series(folder / "series", shape)
     np.save(folder / "labels.npy", labels)
-    writers = {
-        name: _by_python(name, folder) for name, (_, kind) in WRITERS.items() if all_ways or kind == "BINARY"
-    }
-    if DCMQI.exists():
-        writers["dcmqi"] = _by_dcmqi(folder, labels)
-    else:
-        print(f"dcmqi is left out: there is no {DCMQI.name} beside Python (PyPI package dcmqi)")
-    taken = [[write() for write in writers.values()] for _ in range(runs)]
+    idle: dict[str, float] = {}
+    with ExitStack() as processes:
+        writers: dict[str, Writing] = {}
+        for name in [name for name, (_, kind) in WRITERS.items() if all_ways or kind == "BINARY"]:
+            process = processes.enter_context(Warm([*_COMMAND, "--folder", str(folder), "--write", name]))
+            idle[name] = float(process.ready)
+            writers[name] = _by_python(process)
+        if DCMQI.exists():
+            writers["dcmqi"] = _by_dcmqi(folder, labels)
+        else:
+            print(f"dcmqi is left out: there is no {DCMQI.name} beside Python (PyPI package dcmqi)")
+        taken = [[write() for write in writers.values()] for _ in range(runs)]
     written = []
     for name, several in zip(writers, zip(*taken, strict=True), strict=True):
-        idle = None if name == "dcmqi" or not all_ways else measure(_command(name, folder, 0))[2]
         seconds, peak = [s for s, _ in several], max(mib for _, mib in several)
-        written.append(Written(name, seconds, peak, idle, folder / f"{name}.dcm"))
+        written.append(Written(name, seconds, peak, idle.get(name), folder / f"{name}.dcm"))
     return written, labels
 
 
-def _command(name: str, folder: Path, runs: int) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.seg", "--folder", str(folder), "--write", name, "--runs", str(runs)]
-
-
-def _by_python(name: str, folder: Path) -> Writing:
-    """Write twice in one process; the second time counts."""
+def _by_python(process: Warm) -> Writing:
+    """By a process of ours or highdicom's, after it has written once."""
+    process.ask()
 
     def write() -> tuple[float, float]:
-        out, _, peak = measure(_command(name, folder, 2))
-        return json.loads(out)[-1], peak
+        seconds, mib = json.loads(process.ask())
+        return seconds, mib
 
     return write
 

@@ -5,73 +5,29 @@
 Ours is what a worker does between claim and encoded object: headers, voxels, the network, SEG, with the model
 already loaded. Theirs is the command a person types: start, imports, model, NIfTI in, NIfTI out; the NIfTI is made
 beforehand, outside the time; and highdicom's constructor and `save_as` on what it found, with headers read before.
-Neither mirrors. Peak memory is the proportional set size of each process with its children, sampled.
+Neither mirrors. They take turns; peak memory is that of each while it works (`benchmarks/processes.py`).
 """
 
 import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import SimpleITK as sitk
 
+from benchmarks.processes import Warm, measure
 from benchmarks.series_network import SHAPE, Setup, prepare
 from benchmarks.table import Compare, Measured, Row, show, three
 from dicom_nodes.headers import read_headers
 from dicom_nodes.orientation import reorient
 from dicom_nodes.reader import read_voxels
 from dicom_nodes.volumes import find_volumes
-
-
-@dataclass
-class Peak:
-    """The largest proportional set size that a process tree had."""
-
-    mib: float = 0.0
-
-    def watch(self, process: subprocess.Popen[str]) -> None:
-        """Sample until the process ends."""
-        while process.poll() is None:
-            self.mib = max(self.mib, _tree_mib(process.pid))
-            time.sleep(0.25)  # to ask takes a tenth of that where a process has GB
-
-
-def _tree_mib(pid: int) -> float:
-    total = 0
-    try:
-        top = psutil.Process(pid)
-        for process in [top, *top.children(recursive=True)]:
-            try:
-                total += process.memory_full_info().pss
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        return 0.0
-    return total / 2**20
-
-
-def measure(command: list[str]) -> tuple[str, float, float]:
-    """Run a command; gives its standard output, its seconds and its peak memory in MiB."""
-    peak, started = Peak(), time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        watcher = threading.Thread(target=peak.watch, args=(process,))
-        watcher.start()
-        out, err = process.communicate()
-        seconds = time.monotonic() - started
-        watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{err[-2000:]}")
-    return out, seconds, peak.mib
 
 
 def write_nifti(folder: Path, out: Path) -> None:
@@ -166,33 +122,35 @@ def compare(network: str, classes: int, runs: int, shape: tuple[int, int, int] =
         setup = prepare(folder, network, classes, shape)
         (folder / "in").mkdir()
         write_nifti(setup.series, folder / "in" / "case_0000.nii.gz")
-        ours = [sys.executable, "-m", "benchmarks.warm_series", name, network, str(classes), str(runs)]
-        out, _, our_mib = measure(ours)
-        found = tuple(json.loads(line) for line in out.splitlines())
-        by_theirs = [_theirs(setup, folder) for _ in range(runs)]
+        python = [sys.executable, "-m"]
+        with (
+            Warm([*python, "benchmarks.warm_series", name, network, str(classes)]) as ours,
+            Warm([*python, "benchmarks.series_highdicom", name]) as highdicom,
+        ):
+            turns = [(json.loads(ours.ask()), _theirs(setup, folder, highdicom)) for _ in range(runs)]
+        by_theirs = [theirs for _, theirs in turns]
         depth = len(list(setup.series.iterdir()))
         labels = np.load(folder / "labels.npy")
         return Compared(
             network,
             classes if network != "phantom" else 0,
             (depth, *labels.shape[1:]),
-            found,
+            tuple(seconds for seconds, _ in turns),
             tuple(seconds for seconds, _ in by_theirs),
-            our_mib,
+            ours.mib,
             max(mib for _, mib in by_theirs),
             min(_agreement(folder).values()),
         )
 
 
-def _theirs(setup: Setup, folder: Path) -> tuple[float, float]:
+def _theirs(setup: Setup, folder: Path, highdicom: Warm) -> tuple[float, float]:
     """Seconds of their command and of highdicom's SEG, and the peak memory of the former in MiB."""
     program = shutil.which("nnUNetv2_predict_from_modelfolder", path=str(Path(sys.executable).parent)) or ""
     _, seconds, mib = measure([
         program, "-i", str(folder / "in"), "-o", str(folder / "out"), "-m", str(setup.trained), "-f", "0",
         "--disable_tta", "-device", "cpu",
     ])  # fmt: skip
-    encoded, _, _ = measure([sys.executable, "-m", "benchmarks.series_highdicom", str(folder)])
-    return seconds + float(encoded), mib
+    return seconds + float(highdicom.ask()), mib
 
 
 def _shape(text: str) -> tuple[int, int, int]:

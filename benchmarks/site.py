@@ -94,10 +94,9 @@ class BenchSite:
         wait_until(self._answers, START_SECONDS, "the receiver does not answer")
         return process
 
-    def start_workers(self, count: int) -> None:
-        """Start so many inference workers of one thread each."""
-        for number in range(1, count + 1):
-            self.start("worker", "--role", "inference", "--name", f"inference-{number}")
+    def start_worker(self, name: str) -> None:
+        """Start an inference worker of one thread."""
+        self.start("worker", "--role", "inference", "--name", name)
 
     def stop(self, *names: str) -> None:
         """End the processes of these names, all at once; all that run where none is given."""
@@ -110,10 +109,6 @@ class BenchSite:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-    def workers(self) -> tuple[str, ...]:
-        """The names of the inference workers that run."""
-        return tuple(name for name in self.processes if name.startswith("inference-"))
 
     def _answers(self) -> bool | None:
         try:

@@ -1,6 +1,6 @@
-"""What a warm worker does with a series, again and again; prints the seconds of each part of each round as JSON.
+"""What a warm worker does with a series, once for each line of its input; prints the seconds of each part as JSON.
 
-python -m benchmarks.warm_series FOLDER NETWORK CLASSES RUNS
+python -m benchmarks.warm_series FOLDER NETWORK CLASSES
 """
 
 import json
@@ -52,17 +52,18 @@ def series_to_seg(setup: Setup, run: SubModel, models: WarmModels, out: Path, cl
     return found
 
 
-def main(folder: Path, network: str, classes: int, runs: int) -> None:
-    """Warm up once, then measure."""
+def main(folder: Path, network: str, classes: int) -> None:
+    """Warm up once, then measure (`benchmarks.processes.Warm`)."""
     setup, run = where(folder), submodel(network, classes)
     models = WarmModels(ModelStore(setup.store), {run.name: run})
     found = series_to_seg(setup, run, models, folder, Clock())
     np.save(folder / "labels.npy", reorient(found.array, found.affine, run.orientation).array)
-    for _ in range(runs):
+    print("ready", flush=True)
+    for _ in sys.stdin:
         clock = Clock()
         series_to_seg(setup, run, models, folder, clock)
         print(json.dumps(clock.seconds()), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
