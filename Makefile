@@ -49,7 +49,7 @@ system:                 ## the real parts that tests speak to: Redis, Orthanc, d
 	@.ci/system-packages
 	@.ci/viewers
 
-bench: $(READY) system .parity/mrsegmentator/.ready .parity/totalsegmentator/.ready  ## ours beside every peer, one table; `make bench FULL=1` measures all sizes, an hour and a half
+bench: $(READY) system .parity/mrsegmentator/.ready .parity/totalsegmentator/.ready  ## ours beside every peer, one table; `make bench FULL=1` measures all sizes, an hour and twenty minutes
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 up: $(READY)            ## run the site in $(SITE)
