@@ -89,7 +89,7 @@ class _Bench:
         inferred = self._inferred(jobs)
         rates: dict[int, list[float]] = {1: [], 2: []}
         for workers, began, ended in turns:
-            rates[workers].append(_rate([step for step in inferred if began < step.at < ended]))
+            rates[workers].append(_rate(workers, [step for step in inferred if began < step.at < ended]))
         return rates
 
     def _turn(self, workers: int, until: int) -> tuple[int, float, float]:
@@ -139,13 +139,17 @@ class _Bench:
         return found
 
 
-def _rate(inferred: Sequence[Transition]) -> float:
-    """Jobs after every worker had finished its first, over the time that they took."""
+def _rate(workers: int, inferred: Sequence[Transition]) -> float:
+    """Jobs after every worker had finished its first, over the time that they took; RuntimeError for too few."""
     first: dict[str, float] = {}
     for step in inferred:
         first[step.actor] = min(step.at, first.get(step.actor, step.at))
-    warm = max(first.values())
+    warm = max(first.values(), default=0.0)
     after = [step.at for step in inferred if step.at > warm]
+    if len(first) != workers or not after:
+        raise RuntimeError(
+            f"too few series: {len(first)} of {workers} workers had finished one before the turn ended"
+        )
     return len(after) / (max(after) - warm)
 
 

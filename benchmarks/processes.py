@@ -9,8 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from typing import IO
 
 import psutil
 
@@ -55,17 +54,10 @@ def measure(command: Sequence[str]) -> tuple[str, float, float]:
 
 
 class Warm:
-    """A process that writes a line when it is ready, then does its work once for each line that it is sent.
+    """A process that wrote a line when it was ready, and does its work once for each line that it is sent."""
 
-    It answers each with a line, and ends where its input ends.
-    """
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command, self._peak = command, Peak()
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed in __exit__
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
+    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self._process, self._errors, self._peak = process, errors, Peak()
         self.ready = self._line()
         """What it said when it was ready."""
 
@@ -75,7 +67,7 @@ class Warm:
         return self._peak.mib
 
     def ask(self) -> str:
-        """Have the work done once; its answer."""
+        """Have the work done once; its answer, a line. Raises RuntimeError where the process ends instead."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -86,21 +78,20 @@ class Warm:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
             self._errors.seek(0)
-            raise RuntimeError(f"{' '.join(self._command)}\n{self._errors.read()[-2000:]}")
+            raise RuntimeError(f"{self._process.args}\n{self._errors.read()[-2000:]}")
         return line
 
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        """End the process."""
-        self._process.communicate()
-        self._errors.close()
+@contextmanager
+def warm(command: Sequence[str]) -> Iterator[Warm]:
+    """A command that stays, until it is let go: its input ends then."""
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,
+    ):
+        yield Warm(process, errors)
 
 
 def _tree_mib(pid: int) -> float:

@@ -7,7 +7,7 @@ them once before: as a BINARY SEG, and these two as a LABELMAP one as well. Ours
 and ends with the SEG decoded again, found equal, and written; highdicom's time is that of its constructor and of
 `save_as` alone, with the headers read before; dcmqi's is that of its command. Every file is then decoded by ours
 and by highdicom and compared with the label map that went in. Peak memory is the largest resident set of the whole
-process; idle is what it has with its libraries loaded and nothing written.
+process, of dcmqi's a sampled one; idle is what it has with its libraries loaded and nothing written.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from pydicom.sr.codedict import codes
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import Warm, measure
+from benchmarks.processes import Warm, measure, warm
 from benchmarks.seg_input import SPACING_MM, draw, segments, write_series
 from benchmarks.table import Compare, Measured, Missing, Row
 from dicom_nodes.decode import Grid, read_seg
@@ -193,7 +193,7 @@ def compare(
     with ExitStack() as processes:
         writers: dict[str, Writing] = {}
         for name in [name for name, (_, kind) in WRITERS.items() if all_ways or kind == "BINARY"]:
-            process = processes.enter_context(Warm([*_COMMAND, "--folder", str(folder), "--write", name]))
+            process = processes.enter_context(warm([*_COMMAND, "--folder", str(folder), "--write", name]))
             idle[name] = float(process.ready)
             writers[name] = _by_python(process)
         if DCMQI.exists():

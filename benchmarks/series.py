@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from benchmarks.processes import Warm, measure
+from benchmarks.processes import Warm, measure, warm
 from benchmarks.series_network import SHAPE, Setup, prepare
 from benchmarks.table import Compare, Measured, Row, show, three
 from dicom_nodes.headers import read_headers
@@ -124,8 +124,8 @@ def compare(network: str, classes: int, runs: int, shape: tuple[int, int, int] =
         write_nifti(setup.series, folder / "in" / "case_0000.nii.gz")
         python = [sys.executable, "-m"]
         with (
-            Warm([*python, "benchmarks.warm_series", name, network, str(classes)]) as ours,
-            Warm([*python, "benchmarks.series_highdicom", name]) as highdicom,
+            warm([*python, "benchmarks.warm_series", name, network, str(classes)]) as ours,
+            warm([*python, "benchmarks.series_highdicom", name]) as highdicom,
         ):
             turns = [(json.loads(ours.ask()), _theirs(setup, folder, highdicom)) for _ in range(runs)]
         by_theirs = [theirs for _, theirs in turns]

@@ -17,7 +17,7 @@ from dicom_nodes.volumes import find_volumes
 
 
 def main(folder: Path) -> None:
-    """Read the NIfTI, turn it back to the slices of the series, and encode it (`benchmarks.processes.Warm`)."""
+    """Read the NIfTI, turn it back to the slices of the series, and encode it (`benchmarks.processes.warm`)."""
     print("ready", flush=True)
     for _ in sys.stdin:
         print(_encode(folder), flush=True)

@@ -53,7 +53,7 @@ def series_to_seg(setup: Setup, run: SubModel, models: WarmModels, out: Path, cl
 
 
 def main(folder: Path, network: str, classes: int) -> None:
-    """Warm up once, then measure (`benchmarks.processes.Warm`)."""
+    """Warm up once, then measure (`benchmarks.processes.warm`)."""
     setup, run = where(folder), submodel(network, classes)
     models = WarmModels(ModelStore(setup.store), {run.name: run})
     found = series_to_seg(setup, run, models, folder, Clock())
